@@ -1,0 +1,1 @@
+//! Checks that the fuzz targets and the corpus replay share.
