@@ -1,1 +1,7 @@
-//! Sallyport.
+//! Sallyport: an inline second-factor gateway for IBM i.
+//!
+//! A **relay** moves bytes between a client and the host and asks the **guard** before anybody is let through; see
+//! `proxy_tn5250` for the protocol and `policy` for the decisions. This crate holds everything that touches the world.
+
+pub mod cli;
+pub mod tls;

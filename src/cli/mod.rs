@@ -1,0 +1,218 @@
+//! The command line: one module per verb, one place for what they share.
+//!
+//! Every verb is `run(args, &global) -> anyhow::Result<ExitCode>`. Results go to standard output, as a table for people
+//! or with `--json` as one JSON value for programs; everything else goes to standard error.
+
+mod completions;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use crate::tls;
+
+/// Where the configuration is looked for when neither `--config` nor `SALLYPORT_CONFIG` names it, in this order.
+const CONFIG_PATHS: [&str; 2] = ["sallyport.toml", "/etc/sallyport/sallyport.toml"];
+
+/// The exit code for something that failed or was refused.
+const FAILED: u8 = 1;
+/// The exit code for wrong usage or a wrong configuration.
+const USAGE: u8 = 2;
+/// The exit code for a name that nothing has.
+const NOT_FOUND: u8 = 3;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed or refused
+  2  wrong usage or wrong configuration
+  3  not found: no user, contact, network, session ... of that name";
+
+/// Second factor for IBM i, inline: terminals connect to Sallyport instead of to the host.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, after_help = EXIT_CODES, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Completions(completions::Args),
+}
+
+/// What every verb takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// The configuration file [default: ./sallyport.toml, else /etc/sallyport/sallyport.toml].
+    #[arg(long, short, global = true, env = "SALLYPORT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to log to standard error: error, warn, info, debug or trace, also per part (`info,sallyport::serve=debug`).
+    #[arg(long, global = true, env = "SALLYPORT_LOG", value_name = "LEVEL")]
+    log: Option<String>,
+    /// How to log.
+    #[arg(long, global = true, env = "SALLYPORT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object per line.
+    Json,
+}
+
+impl Global {
+    /// The path of the configuration file.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        let [here, system] = CONFIG_PATHS.map(PathBuf::from);
+        match &self.config {
+            Some(path) => path.clone(),
+            None if here.exists() || !system.exists() => here,
+            None => system,
+        }
+    }
+
+    /// Prints `items`: with `--json` as an array, else as a table of `row(item)` under `headers`.
+    pub(crate) fn print_list<T: Serialize>(
+        &self,
+        items: &[T],
+        headers: &[&str],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> anyhow::Result<()> {
+        if self.json { print_json(items) } else { print_table(headers, items.iter().map(row)) }
+    }
+
+    /// Prints one result: with `--json` as a JSON value, else as the sentence `text`.
+    pub(crate) fn print_one<T: Serialize>(&self, item: &T, text: impl Display) -> anyhow::Result<()> {
+        if self.json { print_json(item) } else { print_line(text) }
+    }
+}
+
+/// Names something that does not exist; the program then ends with exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotFound(pub(crate) String);
+
+/// Says what is wrong with the arguments, where clap cannot; the program then ends with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Parses the arguments, runs the verb and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tls::install_provider();
+    let result = start_logging(&cli).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(run(cli));
+        // A blocked read of a terminal must not keep the program from ending.
+        runtime.shutdown_background();
+        result
+    });
+    result.unwrap_or_else(|error| {
+        // Not `{:?}`, which prints a backtrace where RUST_BACKTRACE is set.
+        let _ = writeln!(io::stderr(), "sallyport: {error:#}");
+        exit_code(&error)
+    })
+}
+
+async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Completions(args) => completions::run(args, &global).await,
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<NotFound>() {
+        NOT_FOUND.into()
+    } else if error.is::<Usage>() {
+        USAGE.into()
+    } else {
+        FAILED.into()
+    }
+}
+
+fn start_logging(cli: &Cli) -> anyhow::Result<()> {
+    let level = cli.global.log.as_deref().unwrap_or("warn");
+    let filter = EnvFilter::try_new(level)
+        .map_err(|error| Usage(format!("--log {level}: {error}; expected for instance `info`")))?;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    match cli.global.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// Prints one line to standard output.
+pub(crate) fn print_line(text: impl Display) -> anyhow::Result<()> {
+    quiet_pipe(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// Prints `value` as JSON, indented, to standard output.
+pub(crate) fn print_json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<()> {
+    print_line(serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a table to standard output.
+pub(crate) fn print_table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
+    print_line(table(headers, rows))
+}
+
+fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(headers.iter().map(|header| header.to_uppercase()));
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn quiet_pipe(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_choose_the_exit_code() {
+        assert_eq!(exit_code(&NotFound("no user X".into()).into()), NOT_FOUND.into());
+        assert_eq!(exit_code(&anyhow::Error::from(Usage("no".into())).context("in context")), USAGE.into());
+        assert_eq!(exit_code(&anyhow::anyhow!("broken")), FAILED.into());
+    }
+
+    #[test]
+    fn tables_align_and_leave_no_space_at_line_ends() {
+        let text = table(&["user", "contact"], [vec!["ANNA".into(), "a".into()], vec!["B".into(), "bb".into()]]);
+        assert_eq!(text, "USER  CONTACT\nANNA  a\nB     bb");
+    }
+}
