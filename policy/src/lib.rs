@@ -2,11 +2,30 @@
 //!
 //! Nothing here reads, writes, logs, sleeps, draws random numbers or asks the time: bytes, times and facts come in as
 //! arguments, decisions go out as values.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod attempt;
+pub mod challenge;
+pub mod decide;
 pub mod dialogue;
+pub mod history;
+pub mod lockout;
+pub mod rule;
 pub mod secret;
 
 pub use attempt::{Attempt, Service, User, UserError};
+pub use decide::{Decision, Effect, Reason, Step, decide, explain};
 pub use dialogue::{Answer, Heading, Message, Notice, PasscodePrompt, Prompt, Question, Report, Verdict};
+pub use history::{Admission, History, Standing};
+pub use lockout::{Failure, Scope, Tally};
+pub use rule::{Enforcement, Network, Networks, Rules, Setting, Settings, Treatment};
 pub use secret::Secret;

@@ -1,0 +1,175 @@
+//! The passcode: how it is drawn, written, read back, and what it is bound to.
+//!
+//! NIST SP 800-63B (out-of-band secrets): at least 20 bits, at most ten minutes, one use. What the store keeps is a keyed
+//! hash over [`Binding::input`], never the passcode, so that a passcode is worth nothing for another challenge, user,
+//! connection, host or service.
+
+use crate::attempt::{Service, User};
+use crate::secret::Secret;
+
+/// The fewest digits of a passcode.
+pub const DIGITS_MIN: u8 = 6;
+/// The most digits of a passcode.
+pub const DIGITS_MAX: u8 = 12;
+
+/// Letters for the prefix: those that cannot be taken for a digit (I, O, Q, S, Z) are left out.
+const PREFIXES: &[u8; 21] = b"ABCDEFGHJKLMNPRTUVWXY";
+
+/// The passcode of `digits` digits that a random number stands for, or `None` where the number must be drawn again.
+///
+/// Numbers above the greatest multiple of `10^digits` are thrown away: all passcodes are equally likely.
+#[must_use]
+pub fn passcode(random: u64, digits: u8) -> Option<Secret<String>> {
+    let digits = digits.clamp(DIGITS_MIN, DIGITS_MAX);
+    let count = 10_u64.checked_pow(u32::from(digits))?;
+    let end = u64::MAX.checked_div(count)?.checked_mul(count)?;
+    if random >= end {
+        return None;
+    }
+    let value = random.checked_rem(count)?;
+    Some(Secret::new(format!("{value:0width$}", width = usize::from(digits))))
+}
+
+/// The prefix letter that a random byte stands for, or `None` where the byte must be drawn again.
+#[must_use]
+pub fn prefix(random: u8) -> Option<char> {
+    let end = 252; // 12 * 21
+    if random >= end {
+        return None;
+    }
+    PREFIXES.get(usize::from(random % 21)).map(|byte| char::from(*byte))
+}
+
+/// What was keyed, read as a passcode of `digits` digits; `None` where it is none and no try need be spent on it.
+///
+/// Blanks, hyphens and the challenge's own prefix letter in front are ignored.
+#[must_use]
+pub fn keyed(text: &Secret<String>, prefix: char, digits: u8) -> Option<Secret<String>> {
+    let text = text.expose().trim();
+    let text = text.strip_prefix([prefix.to_ascii_uppercase(), prefix.to_ascii_lowercase()]).unwrap_or(text);
+    // Room for all of it at once: a string that grows leaves unwiped copies behind.
+    let mut read = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            ' ' | '-' => {}
+            '0'..='9' => read.push(character),
+            _ => return None,
+        }
+    }
+    let read = Secret::new(read);
+    (read.expose().len() == usize::from(digits)).then_some(read)
+}
+
+/// What a passcode is good for.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding<'a> {
+    /// The challenge's number.
+    pub challenge: &'a str,
+    /// The user.
+    pub user: &'a User,
+    /// The connection.
+    pub connection: &'a str,
+    /// The host, by its name in the configuration.
+    pub host: &'a str,
+    /// The service.
+    pub service: Service,
+}
+
+impl Binding<'_> {
+    /// The bytes to be hashed for `passcode`: a label and all parts, each behind its length, so that no two differ in cut only.
+    #[must_use]
+    pub fn input(&self, passcode: &Secret<String>) -> Secret<Vec<u8>> {
+        let parts = [
+            "sallyport passcode 1",
+            self.challenge,
+            self.user.as_str(),
+            self.connection,
+            self.host,
+            self.service.as_str(),
+            passcode.expose(),
+        ];
+        let room = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()).saturating_add(8));
+        let mut input = Vec::with_capacity(room);
+        for part in parts {
+            input.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            input.extend_from_slice(part.as_bytes());
+        }
+        Secret::new(input)
+    }
+}
+
+/// An e-mail address as it may be shown: first character, a mask of fixed length, and the domain.
+#[must_use]
+pub fn mask(address: &str) -> String {
+    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    let first: String = local.chars().take(1).collect();
+    if domain.is_empty() { format!("{first}***") } else { format!("{first}***@{domain}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn passcodes_are_uniform_by_construction() {
+        assert_eq!(passcode(0, 6).unwrap().expose(), "000000");
+        assert_eq!(passcode(1_000_001, 6).unwrap().expose(), "000001");
+        assert_eq!(passcode(999_999_999_999, 12).unwrap().expose(), "999999999999");
+        for digits in DIGITS_MIN..=DIGITS_MAX {
+            let count = 10_u64.pow(u32::from(digits));
+            let end = u64::MAX / count * count;
+            assert!(passcode(end, digits).is_none(), "the incomplete last round is thrown away");
+            assert!(passcode(u64::MAX, digits).is_none());
+            assert_eq!(passcode(end - 1, digits).unwrap().expose().len(), usize::from(digits));
+        }
+    }
+
+    #[test]
+    fn prefixes_are_uniform() {
+        let mut seen = std::collections::HashMap::new();
+        for byte in 0..=255 {
+            if let Some(letter) = prefix(byte) {
+                *seen.entry(letter).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(seen.len(), PREFIXES.len());
+        assert!(seen.values().all(|count| *count == 12));
+    }
+
+    #[test]
+    fn what_is_keyed_is_read_leniently() {
+        let read = |text: &str| keyed(&Secret::new(text.to_owned()), 'V', 6).map(|code| code.expose().clone());
+        for text in ["123456", " 123456 ", "V 123456", "v123456", "123-456", "123 456", "V-123-456"] {
+            assert_eq!(read(text).as_deref(), Some("123456"), "{text}");
+        }
+        for text in ["", "12345", "1234567", "W 123456", "12345x", "VV123456", "１２３４５６"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn masks_have_one_length() {
+        assert_eq!(mask("anna@example.com"), "a***@example.com");
+        assert_eq!(mask("a@example.com"), "a***@example.com");
+        assert_eq!(mask("x"), "x***");
+        assert_eq!(mask(""), "***");
+    }
+
+    proptest! {
+        #[test]
+        fn bindings_differ_where_any_part_differs(a in "[a-z]{0,4}", b in "[a-z]{0,4}", c in "[a-z]{0,4}", d in "[a-z]{0,4}") {
+            let user: User = "ANNA".parse().unwrap();
+            let code = Secret::new("123456".to_owned());
+            let input = |connection: &str, host: &str| {
+                Binding { challenge: "1", user: &user, connection, host, service: Service::Telnet }.input(&code).expose().clone()
+            };
+            prop_assert_eq!(input(&a, &b) == input(&c, &d), (&a, &b) == (&c, &d));
+        }
+
+        #[test]
+        fn reading_never_panics(text in any::<String>(), prefix in any::<char>(), digits in any::<u8>()) {
+            let _ = keyed(&Secret::new(text), prefix, digits);
+        }
+    }
+}

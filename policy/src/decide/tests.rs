@@ -1,0 +1,308 @@
+//! The decision, row by row, and what holds for all of them.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::attempt::Service;
+use crate::history::{Admission, Standing};
+use crate::lockout::{Failure, Scope, Tally};
+use crate::rule::{Networks, Settings};
+
+const NOW: i64 = 1_800_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(NOW + second).unwrap()
+}
+
+fn attempt(user: Option<&str>, source: &str) -> Attempt {
+    Attempt {
+        user: user.map(|user| user.parse().unwrap()),
+        source: source.parse().unwrap(),
+        service: Service::Telnet,
+        host: "prod".into(),
+        at: at(0),
+    }
+}
+
+fn network(id: i64, block: &str, treatment: Treatment) -> Network {
+    Network { id, service: Service::Telnet, block: block.parse().unwrap(), treatment, comment: String::new() }
+}
+
+fn rules(enforcement: Enforcement, repeat_minutes: u32) -> Rules {
+    Rules {
+        settings: Settings { enforcement, repeat_minutes, ..Settings::default() },
+        networks: Networks::new(vec![
+            network(1, "10.0.0.0/8", Treatment::Exempt),
+            network(2, "192.0.2.0/24", Treatment::Deny),
+            network(3, "10.6.0.0/16", Treatment::Challenge),
+            network(4, "10.6.6.6", Treatment::Deny),
+        ]),
+    }
+}
+
+fn locked(until: i64) -> Tally {
+    Tally { passcodes: 10, locked_until: Some(at(until)), last: Some(at(-1)), ..Tally::default() }
+}
+
+const REGISTERED: Option<Standing> = Some(Standing { enabled: true, always: false, contacts: 1 });
+const ALWAYS: Option<Standing> = Some(Standing { enabled: true, always: true, contacts: 1 });
+const DISABLED: Option<Standing> = Some(Standing { enabled: false, always: false, contacts: 1 });
+const CONTACTLESS: Option<Standing> = Some(Standing { enabled: true, always: false, contacts: 0 });
+
+/// Abroad, in the exempt network, in the denied one, in the challenged part of the exempt one, denied within that.
+const ABROAD: &str = "203.0.113.9";
+const SAFE: &str = "10.1.1.1";
+const DENIED: &str = "192.0.2.7";
+const INNER: &str = "10.6.1.1";
+const INNERMOST: &str = "10.6.6.6";
+
+struct Row {
+    name: &'static str,
+    enforcement: Enforcement,
+    repeat: u32,
+    user: Option<&'static str>,
+    source: &'static str,
+    history: History,
+    expected: (Effect, Reason),
+}
+
+fn row(name: &'static str, source: &'static str, user: Option<Standing>, expected: (Effect, Reason)) -> Row {
+    Row {
+        name,
+        enforcement: Enforcement::Enforce,
+        repeat: 0,
+        user: Some("ANNA"),
+        source,
+        history: History { user, ..History::default() },
+        expected,
+    }
+}
+
+fn rows() -> Vec<Row> {
+    use Effect::{Allow, Challenge, Deny};
+    use Reason::*;
+    let window = Some(Admission { since: at(-60), uses: 0 });
+    let with = |base: Row, change: fn(&mut History)| {
+        let mut base = base;
+        change(&mut base.history);
+        base
+    };
+    vec![
+        row("challenged", ABROAD, REGISTERED, (Challenge, PasscodeRequired)),
+        row("challenge rule within an exempt network", INNER, REGISTERED, (Challenge, PasscodeRequired)),
+        row("deny rule within that", INNERMOST, REGISTERED, (Deny, NetworkDenied)),
+        row("exempt", SAFE, REGISTERED, (Allow, NetworkExempt)),
+        row("exempt, IPv4 in IPv6 form", "::ffff:10.1.1.1", REGISTERED, (Allow, NetworkExempt)),
+        row("exempt, not registered", SAFE, None, (Allow, NetworkExempt)),
+        row("exempt, without contact", SAFE, CONTACTLESS, (Allow, NetworkExempt)),
+        Row { user: None, ..row("exempt, nobody knows who", SAFE, None, (Allow, NetworkExempt)) },
+        row("always, from an exempt network", SAFE, ALWAYS, (Challenge, PasscodeRequired)),
+        row("denied network", DENIED, REGISTERED, (Deny, NetworkDenied)),
+        row("denied network, always", DENIED, ALWAYS, (Deny, NetworkDenied)),
+        row("not registered", ABROAD, None, (Deny, UserNotRegistered)),
+        row("no contact", ABROAD, CONTACTLESS, (Deny, NoContact)),
+        Row { user: None, ..row("nobody knows who", ABROAD, None, (Deny, UserUnknown)) },
+        row("disabled", ABROAD, DISABLED, (Deny, UserDisabled)),
+        row("disabled, from an exempt network", SAFE, DISABLED, (Deny, UserDisabled)),
+        with(row("locked", ABROAD, REGISTERED, (Deny, UserLocked)), |h| h.user_tally = locked(1)),
+        with(row("locked, from an exempt network", SAFE, REGISTERED, (Deny, UserLocked)), |h| h.user_tally = locked(1)),
+        with(row("the lock is over", ABROAD, REGISTERED, (Challenge, PasscodeRequired)), |h| h.user_tally = locked(0)),
+        with(row("locked here", ABROAD, REGISTERED, (Deny, UserLockedFromSource)), |h| h.pair_tally = locked(1)),
+        with(row("source locked", ABROAD, REGISTERED, (Deny, SourceLocked)), |h| h.source_tally = locked(1)),
+        with(row("source locked, exempt", SAFE, REGISTERED, (Deny, SourceLocked)), |h| h.source_tally = locked(1)),
+        Row {
+            repeat: 60,
+            history: History { user: REGISTERED, admission: window, ..History::default() },
+            ..row("repeat window", ABROAD, REGISTERED, (Allow, RepeatWindow))
+        },
+        Row {
+            repeat: 60,
+            history: History { user: ALWAYS, admission: window, ..History::default() },
+            ..row("repeat window, always", SAFE, ALWAYS, (Allow, RepeatWindow))
+        },
+        Row {
+            history: History { user: REGISTERED, admission: window, ..History::default() },
+            ..row("repeat prohibited since", ABROAD, REGISTERED, (Challenge, PasscodeRequired))
+        },
+        Row {
+            repeat: 1,
+            history: History { user: REGISTERED, admission: window, ..History::default() },
+            ..row("repeat window over to the second", ABROAD, REGISTERED, (Challenge, PasscodeRequired))
+        },
+        Row {
+            repeat: 60,
+            history: History {
+                user: REGISTERED,
+                admission: Some(Admission { since: at(-60), uses: 10 }),
+                ..History::default()
+            },
+            ..row("repeat window used up", ABROAD, REGISTERED, (Challenge, PasscodeRequired))
+        },
+        Row {
+            repeat: 60,
+            history: History {
+                user: REGISTERED,
+                admission: Some(Admission { since: at(60), uses: 0 }),
+                ..History::default()
+            },
+            ..row("repeat window from the future", ABROAD, REGISTERED, (Challenge, PasscodeRequired))
+        },
+        Row {
+            repeat: 60,
+            history: History { user: CONTACTLESS, admission: window, ..History::default() },
+            ..row("repeat window of somebody who lost the contact", ABROAD, CONTACTLESS, (Deny, NoContact))
+        },
+        Row {
+            enforcement: Enforcement::Off,
+            history: History { user: DISABLED, user_tally: locked(9), ..History::default() },
+            ..row("off", DENIED, DISABLED, (Allow, EnforcementOff))
+        },
+    ]
+}
+
+#[test]
+fn every_row() {
+    let mut seen = std::collections::HashSet::new();
+    for row in rows() {
+        let rules = rules(row.enforcement, row.repeat);
+        let attempt = attempt(row.user, row.source);
+        let decision = decide(&rules, &attempt, &row.history);
+        assert_eq!((decision.effect, decision.reason), row.expected, "{}", row.name);
+        assert_eq!(decision.meant, decision.effect, "{}", row.name);
+        seen.insert(decision.reason);
+
+        let (explained, steps) = explain(&rules, &attempt, &row.history);
+        assert_eq!(explained, decision, "{}", row.name);
+        let (last, before) = steps.split_last().unwrap();
+        assert_eq!(last.decided, Some(row.expected), "{}", row.name);
+        assert!(before.iter().all(|step| step.decided.is_none()), "{}", row.name);
+
+        // Observing lets through and remembers what it would have done.
+        if row.enforcement == Enforcement::Enforce {
+            let observing = Rules {
+                settings: Settings { enforcement: Enforcement::Observe, ..rules.settings.clone() },
+                networks: rules.networks.clone(),
+            };
+            let observed = decide(&observing, &attempt, &row.history);
+            assert_eq!(
+                (observed.effect, observed.meant, observed.reason),
+                (Effect::Allow, row.expected.0, row.expected.1)
+            );
+        }
+    }
+    for reason in Reason::ALL {
+        assert!(seen.contains(&reason), "no row gives {reason}");
+        assert!(!reason.remedy().is_empty());
+    }
+    let codes: std::collections::HashSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+    assert_eq!(codes.len(), Reason::ALL.len());
+}
+
+#[test]
+fn a_lock_of_one_source_leaves_the_user_free_elsewhere() {
+    let settings = Settings::default();
+    let mut source = Tally::default();
+    for _ in 0..settings.lockout_source_failures {
+        source = source.failed(Scope::Source, Failure::Passcode, &settings, at(-1));
+    }
+    let there = History { user: REGISTERED, source_tally: source, ..History::default() };
+    let elsewhere = History { user: REGISTERED, ..History::default() };
+    let rules = rules(Enforcement::Enforce, 0);
+    assert_eq!(decide(&rules, &attempt(Some("ANNA"), ABROAD), &there).reason, Reason::SourceLocked);
+    assert_eq!(decide(&rules, &attempt(Some("ANNA"), "198.51.100.1"), &elsewhere).effect, Effect::Challenge);
+}
+
+#[test]
+fn rules_of_one_service_do_not_touch_another() {
+    let rules = rules(Enforcement::Enforce, 0);
+    let history = History { user: REGISTERED, ..History::default() };
+    let ftp = Attempt { service: Service::Ftp, ..attempt(Some("ANNA"), SAFE) };
+    assert_eq!(decide(&rules, &ftp, &history).effect, Effect::Challenge);
+}
+
+prop_compose! {
+    fn any_tally()(passwords in 0_u32..120, passcodes in 0_u32..120, last in -9000_i64..0, lock in proptest::option::of(-100_i64..9000)) -> Tally {
+        Tally { passwords, passcodes, last: Some(at(last)), locked_until: lock.map(at) }
+    }
+}
+
+prop_compose! {
+    fn any_history()(
+        user in proptest::option::of((any::<bool>(), any::<bool>(), 0_u32..3)),
+        user_tally in any_tally(), source_tally in any_tally(), pair_tally in any_tally(),
+        admission in proptest::option::of((-9000_i64..9000, 0_u32..20)),
+    ) -> History {
+        History {
+            user: user.map(|(enabled, always, contacts)| Standing { enabled, always, contacts }),
+            user_tally, source_tally, pair_tally,
+            admission: admission.map(|(since, uses)| Admission { since: at(since), uses }),
+        }
+    }
+}
+
+prop_compose! {
+    fn any_rules()(
+        enforcement in prop_oneof![Just(Enforcement::Enforce), Just(Enforcement::Observe), Just(Enforcement::Off)],
+        repeat in 0_u32..720,
+        blocks in proptest::collection::vec((any::<u32>(), 0_u8..=32, 0_u8..3), 0..6),
+    ) -> Rules {
+        let networks = blocks.iter().zip(1..).map(|((address, prefix, treatment), id)| {
+            let net = ipnet::Ipv4Net::new((*address).into(), *prefix).unwrap().trunc();
+            let treatment = [Treatment::Exempt, Treatment::Challenge, Treatment::Deny][usize::from(*treatment)];
+            network(id, &net.to_string(), treatment)
+        });
+        Rules { networks: Networks::new(networks.collect()), ..rules(enforcement, repeat) }
+    }
+}
+
+proptest! {
+    #[test]
+    fn more_failures_are_never_milder(
+        rules in any_rules(), history in any_history(), source in any::<u32>(), named in any::<bool>(),
+        password in any::<bool>(), scope in 0..3,
+    ) {
+        let attempt = Attempt { source: IpAddr::V4(source.into()), ..attempt(named.then_some("ANNA"), ABROAD) };
+        let before = decide(&rules, &attempt, &history);
+        let failure = if password { Failure::Password } else { Failure::Passcode };
+        let mut more = history;
+        let (scope, tally) = match scope {
+            0 => (Scope::User, &mut more.user_tally),
+            1 => (Scope::Source, &mut more.source_tally),
+            _ => (Scope::Pair, &mut more.pair_tally),
+        };
+        *tally = tally.failed(scope, failure, &rules.settings, attempt.at);
+        let after = decide(&rules, &attempt, &more);
+        prop_assert!(after.meant >= before.meant, "{before:?} {after:?}");
+        prop_assert!(after.effect >= before.effect, "{before:?} {after:?}");
+    }
+
+    #[test]
+    fn explaining_is_deciding(rules in any_rules(), history in any_history(), source in any::<u32>(), named in any::<bool>()) {
+        let attempt = Attempt { source: IpAddr::V4(source.into()), ..attempt(named.then_some("ANNA"), ABROAD) };
+        let decision = decide(&rules, &attempt, &history);
+        prop_assert_eq!(decision, decide(&rules, &attempt, &history));
+        let (explained, steps) = explain(&rules, &attempt, &history);
+        prop_assert_eq!(explained, decision);
+        prop_assert_eq!(steps.last().unwrap().decided, Some((decision.meant, decision.reason)));
+    }
+
+    #[test]
+    fn nobody_gets_in_without_a_ground(rules in any_rules(), history in any_history(), source in any::<u32>(), named in any::<bool>()) {
+        let attempt = Attempt { source: IpAddr::V4(source.into()), ..attempt(named.then_some("ANNA"), ABROAD) };
+        let decision = decide(&rules, &attempt, &history);
+        if decision.effect == Effect::Allow && rules.settings.enforcement == Enforcement::Enforce {
+            match decision.reason {
+                Reason::NetworkExempt => {
+                    let rule = rules.networks.find(attempt.service, attempt.source).unwrap();
+                    prop_assert_eq!(rule.treatment, Treatment::Exempt);
+                    prop_assert!(!history.user.is_some_and(|user| user.always || !user.enabled));
+                }
+                Reason::RepeatWindow => prop_assert!(named && history.admission.is_some()),
+                other => prop_assert!(false, "allowed for {other}"),
+            }
+            prop_assert!(history.user_tally.lock(attempt.at).is_none());
+        }
+    }
+}

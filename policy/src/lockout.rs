@@ -1,0 +1,248 @@
+//! Counting failures, and for how long they lock.
+//!
+//! ```text
+//!   tally of      counts failures of           locks                            forgets
+//!   user          one user, any source         the user, everywhere             on success, or `user unlock`
+//!   pair          one user from one source     that user from that source       on success, or `user unlock`
+//!   source        any user from one source     everybody from that source       after a quiet time
+//! ```
+//!
+//! A failure is a wrong passcode or a password that the host refused. A right passcode clears the wrong passcodes, an
+//! accepted password the refused ones, so that neither who has only the mailbox nor who has only the password can clear
+//! the other's count. Locks rise: each is twice as long as the one before. A failure while locked cannot happen (nothing is
+//! evaluated then); should one be counted all the same, it never shortens a lock.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::rule::Settings;
+
+/// The longest lock of a user, in seconds: a day. (The ceiling of failures locks until an administrator unlocks.)
+const LOCK_MAX: u64 = 24 * 60 * 60;
+/// The longest wait between tries, in seconds: an hour.
+const DELAY_MAX: u64 = 60 * 60;
+
+/// Whose failures a tally counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// A user, wherever they come from.
+    User,
+    /// A source address, whoever it is.
+    Source,
+    /// A user from one source address.
+    Pair,
+}
+
+impl Scope {
+    /// The name in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Source => "source",
+            Self::Pair => "pair",
+        }
+    }
+}
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The host refused the password.
+    Password,
+    /// The passcode was wrong.
+    Passcode,
+}
+
+/// Failures in a row and the lock they caused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Passwords that the host refused.
+    pub passwords: u32,
+    /// Wrong passcodes.
+    pub passcodes: u32,
+    /// When the last failure was.
+    pub last: Option<Timestamp>,
+    /// Until when nothing is evaluated.
+    pub locked_until: Option<Timestamp>,
+}
+
+impl Tally {
+    /// All failures in a row.
+    #[must_use]
+    pub const fn total(&self) -> u32 {
+        self.passwords.saturating_add(self.passcodes)
+    }
+
+    /// The end of the lock, where one is in force.
+    #[must_use]
+    pub fn lock(&self, now: Timestamp) -> Option<Timestamp> {
+        self.locked_until.filter(|until| now < *until)
+    }
+
+    /// The tally after one more failure.
+    #[must_use]
+    pub fn failed(mut self, scope: Scope, failure: Failure, settings: &Settings, now: Timestamp) -> Self {
+        if scope == Scope::Source
+            && self.last.is_some_and(|last| later(last, u64::from(settings.lockout_source_minutes) * 60) < now)
+        {
+            // A lock that outlasts the quiet time stays.
+            self = Self { locked_until: self.locked_until, ..Self::default() };
+        }
+        match failure {
+            Failure::Password => self.passwords = self.passwords.saturating_add(1),
+            Failure::Passcode => self.passcodes = self.passcodes.saturating_add(1),
+        }
+        self.last = Some(now);
+        let until = self.lock_earned(scope, settings, now);
+        self.locked_until = self.locked_until.max(until);
+        self
+    }
+
+    /// The tally after the host accepted a password, or a passcode was right.
+    #[must_use]
+    pub fn succeeded(mut self, scope: Scope, cleared: Failure) -> Self {
+        if scope == Scope::Source {
+            // Somebody with one good account must not be able to clear the source for guesses at others.
+            return self;
+        }
+        match cleared {
+            Failure::Password => self.passwords = 0,
+            Failure::Passcode => self.passcodes = 0,
+        }
+        if self.total() == 0 { Self::default() } else { self }
+    }
+
+    fn lock_earned(&self, scope: Scope, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+        let total = self.total();
+        let (limit, minutes) = match scope {
+            Scope::User => (settings.lockout_user_failures, settings.lockout_user_minutes),
+            Scope::Pair => (settings.lockout_pair_failures, settings.lockout_user_minutes),
+            Scope::Source => (settings.lockout_source_failures, settings.lockout_source_minutes),
+        };
+        if scope == Scope::User && total >= settings.lockout_user_ceiling {
+            return Some(Timestamp::MAX);
+        }
+        if total.checked_rem(limit) == Some(0) {
+            let times = total.checked_div(limit).unwrap_or(1).saturating_sub(1);
+            return Some(later(now, doubled(u64::from(minutes) * 60, times, LOCK_MAX)));
+        }
+        if scope == Scope::Pair && total >= settings.lockout_delay_after && settings.lockout_delay > 0 {
+            let times = total.saturating_sub(settings.lockout_delay_after);
+            return Some(later(now, doubled(u64::from(settings.lockout_delay), times, DELAY_MAX)));
+        }
+        None
+    }
+}
+
+fn doubled(seconds: u64, times: u32, max: u64) -> u64 {
+    2_u64.checked_pow(times).and_then(|factor| seconds.checked_mul(factor)).unwrap_or(max).min(max)
+}
+
+/// `seconds` after `time`, or the end of time.
+pub(crate) fn later(time: Timestamp, seconds: u64) -> Timestamp {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| time.checked_add(SignedDuration::from_secs(seconds)).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn seconds(tally: &Tally, now: Timestamp) -> Option<i64> {
+        tally.lock(now).map(|until| until.duration_since(now).as_secs())
+    }
+
+    #[test]
+    fn user_lock_rises_and_ends_at_the_ceiling() {
+        let settings = Settings::default();
+        let mut tally = Tally::default();
+        let mut now = at(0);
+        let mut locks = Vec::new();
+        for count in 1..=100 {
+            tally = tally.failed(Scope::User, Failure::Passcode, &settings, now);
+            if let Some(lock) = seconds(&tally, now) {
+                locks.push((count, lock / 60));
+                now = tally.locked_until.unwrap();
+            }
+        }
+        let expected =
+            [(10, 30), (20, 60), (30, 120), (40, 240), (50, 480), (60, 960), (70, 1440), (80, 1440), (90, 1440)];
+        assert_eq!(locks[..9], expected);
+        assert_eq!(tally.locked_until, Some(Timestamp::MAX), "for good");
+        assert_eq!(tally.lock(at(0)), Some(Timestamp::MAX));
+    }
+
+    #[test]
+    fn pair_waits_then_locks() {
+        let settings = Settings::default();
+        let mut tally = Tally::default();
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let now = tally.locked_until.unwrap_or(at(0));
+            tally = tally.failed(Scope::Pair, Failure::Password, &settings, now);
+            waits.push(seconds(&tally, now).unwrap_or(0));
+        }
+        assert_eq!(waits, [0, 0, 10, 20, 1800, 80, 160, 320, 640, 3600]);
+    }
+
+    #[test]
+    fn one_source_cannot_lock_the_user_everywhere_in_one_go() {
+        let settings = Settings::default();
+        assert!(settings.lockout_pair_failures < settings.lockout_user_failures);
+    }
+
+    #[test]
+    fn success_clears_its_own_kind_only() {
+        let settings = Settings::default();
+        let mut tally = Tally::default();
+        for _ in 0..4 {
+            tally = tally.failed(Scope::User, Failure::Passcode, &settings, at(0));
+            tally = tally.failed(Scope::User, Failure::Password, &settings, at(0));
+        }
+        tally = tally.succeeded(Scope::User, Failure::Password);
+        assert_eq!((tally.passwords, tally.passcodes), (0, 4));
+        tally = tally.succeeded(Scope::User, Failure::Passcode);
+        assert_eq!(tally, Tally::default());
+        let source = Tally { passcodes: 5, ..Tally::default() };
+        assert_eq!(source.succeeded(Scope::Source, Failure::Passcode), source);
+    }
+
+    #[test]
+    fn source_forgets_after_a_quiet_time() {
+        let settings = Settings::default();
+        let mut tally = Tally::default();
+        for _ in 0..29 {
+            tally = tally.failed(Scope::Source, Failure::Password, &settings, at(0));
+        }
+        let quiet = tally.failed(Scope::Source, Failure::Password, &settings, at(15 * 60 + 1));
+        assert_eq!((quiet.total(), quiet.locked_until), (1, None));
+        let busy = tally.failed(Scope::Source, Failure::Password, &settings, at(15 * 60));
+        assert_eq!(seconds(&busy, at(15 * 60)), Some(15 * 60));
+    }
+
+    proptest! {
+        #[test]
+        fn failures_never_shorten_a_lock(
+            steps in proptest::collection::vec((any::<bool>(), 0_i64..4000), 1..60),
+            scope in prop_oneof![Just(Scope::User), Just(Scope::Source), Just(Scope::Pair)],
+        ) {
+            let settings = Settings::default();
+            let (mut tally, mut now) = (Tally::default(), at(0));
+            for (password, wait) in steps {
+                now = later(now, wait.unsigned_abs());
+                let failure = if password { Failure::Password } else { Failure::Passcode };
+                let next = tally.failed(scope, failure, &settings, now);
+                prop_assert!(next.locked_until >= tally.locked_until);
+                prop_assert!(next.total() >= 1);
+                tally = next;
+            }
+        }
+    }
+}
