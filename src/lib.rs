@@ -4,4 +4,5 @@
 //! `proxy_tn5250` for the protocol and `policy` for the decisions. This crate holds everything that touches the world.
 
 pub mod cli;
+pub mod config;
 pub mod tls;

@@ -3,6 +3,7 @@
 //! Every verb is `run(args, &global) -> anyhow::Result<ExitCode>`. Results go to standard output, as a table for people
 //! or with `--json` as one JSON value for programs; everything else goes to standard error.
 
+mod check;
 mod completions;
 
 use std::fmt::Display;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::config::{Config, ConfigError};
 use crate::tls;
 
 /// Where the configuration is looked for when neither `--config` nor `SALLYPORT_CONFIG` names it, in this order.
@@ -45,6 +47,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
     Completions(completions::Args),
 }
 
@@ -84,6 +87,11 @@ impl Global {
             None if here.exists() || !system.exists() => here,
             None => system,
         }
+    }
+
+    /// The configuration.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.config_path())
     }
 
     /// Prints `items`: with `--json` as an array, else as a table of `row(item)` under `headers`.
@@ -133,6 +141,7 @@ pub fn main() -> ExitCode {
 
 async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
     }
 }
@@ -140,7 +149,7 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<NotFound>() {
         NOT_FOUND.into()
-    } else if error.is::<Usage>() {
+    } else if error.is::<Usage>() || error.is::<ConfigError>() {
         USAGE.into()
     } else {
         FAILED.into()

@@ -1,0 +1,331 @@
+//! The configuration: `sallyport.toml`, what it may say and what it means.
+//!
+//! ```text
+//!   text ──file──▶ File ──check──▶ Config ──open──▶ Open
+//!         types     │     meaning            files
+//!         unknown keys    names, addresses   certificates, keys, passwords
+//! ```
+//!
+//! Listeners, hosts, TLS, the store's place and the mail relay stand here. Users, contacts, networks and settings live in
+//! the store and take effect without a restart.
+//!
+//! - Unknown keys are refused; a mistake is told with file, line, column, what was expected, and the line itself.
+//! - [`Config::load`] reads nothing but the file, so that a verb that needs the store only does not need the keys.
+//! - Relative paths start at the folder of the configuration file.
+
+mod check;
+mod file;
+mod open;
+mod problem;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use lettre::message::Mailbox;
+use policy::{Secret, Service};
+use rustls::pki_types::ServerName;
+use serde::Deserialize;
+
+pub use open::Open;
+pub use problem::{ConfigError, Problem};
+
+use crate::tls::{ClientCertificates, Pin};
+
+/// A configuration that is consistent in itself.
+#[derive(Debug)]
+pub struct Config {
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[smtp]`
+    pub smtp: Smtp,
+    /// `[[host]]`
+    pub hosts: Vec<Host>,
+    /// `[[listener]]`
+    pub listeners: Vec<Listener>,
+    /// `[limits]`
+    pub limits: Limits,
+    source: problem::Source,
+}
+
+/// The gateway itself.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its name on screens and in messages.
+    pub name: Arc<str>,
+    /// Which of several processes this is, in the audit.
+    pub node: Arc<str>,
+    /// The zone of the times on screens and in messages.
+    pub time_zone: TimeZone,
+    /// The store's file.
+    pub store: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
+/// The mail relay.
+#[derive(Debug)]
+pub struct Smtp {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: SmtpTls,
+    /// The trusted certificates, instead of the system's.
+    pub ca_file: Option<FileName>,
+    /// Who we are there.
+    pub login: Option<SmtpLogin>,
+    /// The sender.
+    pub from: Mailbox,
+    /// Where replies go.
+    pub reply_to: Option<Mailbox>,
+    /// How long one mail may take.
+    pub timeout: Duration,
+}
+
+/// How the connection to the mail relay is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SmtpTls {
+    /// Not at all.
+    None,
+    /// TLS after `STARTTLS`, and no mail without it.
+    Starttls,
+    /// TLS from the first byte.
+    Implicit,
+}
+
+/// A user name at the mail relay.
+#[derive(Debug)]
+pub struct SmtpLogin {
+    /// The name.
+    pub username: String,
+    /// The password, or where it is.
+    pub password: Password,
+}
+
+/// A password, or where it is.
+#[derive(Debug)]
+pub enum Password {
+    /// In the configuration.
+    Here(Secret<String>),
+    /// In a file of its own, whose first line it is.
+    File(FileName),
+}
+
+/// An IBM i behind the gateway.
+#[derive(Debug)]
+pub struct Host {
+    /// Its name on screens, in rules and in the audit.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: Address,
+    /// TLS towards it.
+    pub tls: Option<HostTls>,
+    /// What is asked for first.
+    pub order: Order,
+    /// What becomes of sign-ons without a form.
+    pub auto_sign_on: AutoSignOn,
+    /// What becomes of the form's program, menu and library fields.
+    pub sign_on_fields: SignOnFields,
+    /// What becomes of printer sessions.
+    pub printers: Printers,
+    /// Sign-on displays that the gateway does not recognise by itself.
+    pub forms: Vec<Form>,
+}
+
+/// A place to connect to: a name or an IP address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The name or IP address.
+    pub name: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
+}
+
+/// TLS towards a host.
+#[derive(Debug)]
+pub struct HostTls {
+    /// How its certificate is judged.
+    pub trust: HostTrust,
+    /// The name that the certificate must be for.
+    pub server_name: ServerName<'static>,
+    span: Range<usize>,
+}
+
+/// How a host's certificate is judged.
+#[derive(Debug)]
+pub enum HostTrust {
+    /// By the system's trusted certificates.
+    System,
+    /// By those of a file.
+    CaFile(FileName),
+    /// By being one of these.
+    Pins(Vec<Pin>),
+}
+
+/// What is asked for first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// The host checks the password, then the passcode is asked for.
+    PasswordFirst,
+    /// The passcode is asked for before the password reaches the host.
+    CodeFirst,
+}
+
+/// What becomes of a sign-on that the client sends along with its first options (NEW-ENVIRON).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AutoSignOn {
+    /// Its variables are taken out; the host shows its form.
+    Strip,
+    /// They pass; the user they name is challenged before the first display.
+    Challenge,
+}
+
+/// What becomes of the sign-on form's program, menu and library fields, which act before a password-first gate can ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignOnFields {
+    /// A sign-on that fills one in is refused.
+    Refuse,
+    /// They pass.
+    Allow,
+}
+
+/// What becomes of printer sessions, which have no operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Printers {
+    /// Refused.
+    Refuse,
+    /// Policy decides by source network.
+    Ask,
+}
+
+/// A sign-on display as an administrator describes it. Rows and columns count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// Row and column of the user field.
+    pub user: (u8, u8),
+    /// Row and column of the password field.
+    pub password: (u8, u8),
+    /// Texts that must stand on the display, with row and column.
+    pub texts: Vec<(u8, u8, String)>,
+}
+
+/// Where clients connect to.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its name in the audit.
+    pub name: Arc<str>,
+    /// The protocol.
+    pub service: Service,
+    /// The address it is bound to.
+    pub address: SocketAddr,
+    /// Which of [`Config::hosts`] it leads to.
+    pub host: usize,
+    /// TLS with the clients.
+    pub tls: Option<ListenerTls>,
+    /// The balancers that send a PROXY header.
+    pub balancers: Vec<IpNet>,
+}
+
+/// TLS with the clients.
+#[derive(Debug)]
+pub struct ListenerTls {
+    /// The certificate and its chain.
+    pub certificate: FileName,
+    /// The private key.
+    pub key: FileName,
+    /// Who issues the certificates of clients, and whether they need one.
+    pub clients: Option<(FileName, ClientCertificates)>,
+}
+
+/// A file that the configuration names.
+#[derive(Clone)]
+pub struct FileName {
+    /// The file.
+    pub path: PathBuf,
+    span: Range<usize>,
+}
+
+impl fmt::Debug for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.path, f)
+    }
+}
+
+/// How much is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one source address.
+    pub connections_per_source: usize,
+    /// Connections that are not admitted yet.
+    pub unauthenticated: usize,
+    /// How long a PROXY header and a TLS handshake may take, each.
+    pub handshake: Duration,
+    /// How long connecting to a host may take.
+    pub host_connect: Duration,
+    /// How long a connection may stay without being admitted.
+    pub unauthenticated_time: Duration,
+    /// How long a prompt waits for its answer.
+    pub prompt_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 5_000,
+            connections_per_source: 500,
+            unauthenticated: 1_000,
+            handshake: Duration::from_secs(10),
+            host_connect: Duration::from_secs(10),
+            unauthenticated_time: Duration::from_secs(600),
+            prompt_time: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+        Self::parse(path, text)
+    }
+
+    /// Checks `text`, the content of the file at `path`.
+    pub fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+        check::check(problem::Source::new(path, text))
+    }
+
+    /// Reads the files that the configuration names: certificates, keys, passwords.
+    pub fn open(&self) -> Result<Open, ConfigError> {
+        open::open(self)
+    }
+
+    /// The file it came from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+}

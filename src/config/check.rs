@@ -1,0 +1,715 @@
+//! From what is written to what it means: defaults, names, addresses, and whether the parts fit each other.
+//!
+//! All mistakes of meaning are collected, each with its own place; a mistake of shape (syntax, type, unknown key) ends
+//! the reading at once, since nothing after it can be trusted.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use lettre::message::Mailbox;
+use policy::{Secret, Service};
+use rustls::pki_types::ServerName;
+use toml::Spanned;
+
+use super::problem::{Context, Problem, Source};
+use super::{
+    Address, AutoSignOn, Config, ConfigError, FileName, Form, Gateway, Host, HostTls, HostTrust, Limits, Listener,
+    ListenerTls, Order, Password, Printers, SignOnFields, Smtp, SmtpLogin, SmtpTls, file,
+};
+use crate::tls::Pin;
+
+/// The most characters of a name that stands on our screens.
+const NAME_MAX: usize = 20;
+/// The most bytes of a socket's path (unix(7), `sun_path` less its final zero).
+const SOCKET_PATH_MAX: usize = 107;
+/// The rows and columns of the largest display.
+const DISPLAY: (u8, u8) = (27, 132);
+
+const STORE: &str = "/var/lib/sallyport/sallyport.db";
+
+/// Checks what stands in `source`.
+pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
+    let file = parse(&source).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
+    let mut check = Check { source: &source, problems: Vec::new() };
+    let parts = check.file(file);
+    let mut problems = check.problems;
+    match parts {
+        Some((gateway, smtp, hosts, listeners, limits)) if problems.is_empty() => {
+            Ok(Config { gateway, smtp, hosts, listeners, limits, source })
+        }
+        _ => {
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+            Err(ConfigError::Invalid(problems))
+        }
+    }
+}
+
+fn parse(source: &Source) -> Result<file::File, Problem> {
+    let shape = |error: toml::de::Error, path: &str| {
+        let span = error.span().unwrap_or(0..0);
+        let secret = source.is_secret(&span);
+        let (message, expected) = wording(error.message(), path, secret);
+        source.problem(span, message, expected, None)
+    };
+    let deserializer = toml::de::Deserializer::parse(source.text()).map_err(|error| shape(error, ""))?;
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        shape(error.into_inner(), &path)
+    })
+}
+
+/// Puts what toml and serde say into what is wrong and what was expected, in the words of a configuration file.
+fn wording(message: &str, path: &str, secret: bool) -> (String, String) {
+    if secret {
+        return ("this value cannot be read".into(), "a string in quotes".into());
+    }
+    let path = path.replace(".$__serde_spanned_private_value", "").replace("$__serde_spanned_private_value", "");
+    let (wrong, expected) = match message.split_once(", expected ") {
+        Some((wrong, expected)) => (wrong, expected),
+        None => (message, ""),
+    };
+    let mut wrong = wrong.replace("unknown field", "unknown key").replace("unknown variant", "unknown value");
+    let mut expected = match expected {
+        "u8" => "a whole number from 0 to 255".into(),
+        "u16" => "a whole number from 0 to 65535".into(),
+        "u32" => "a whole number of 0 or more".into(),
+        "a tuple of size 2" => "[row, column]".into(),
+        other => other.strip_prefix("struct ").map_or_else(|| other.into(), |_| "a table".to_owned()),
+    };
+    if let Some(key) = wrong.strip_prefix("missing field ") {
+        expected = format!("a line {} = ...", key.trim_matches('`'));
+        wrong = format!("the key {key} is missing");
+    }
+    if !path.is_empty() && path != "." && !wrong.starts_with("unknown key") {
+        wrong = format!("{path}: {wrong}");
+    }
+    if expected.is_empty() {
+        expected = "valid TOML".into();
+    }
+    (wrong, expected)
+}
+
+type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits);
+
+struct Check<'a> {
+    source: &'a Source,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>, expected: impl Into<String>) {
+        self.problems.push(self.source.problem(span, message.into(), expected.into(), None));
+    }
+
+    fn clash(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+        other: Range<usize>,
+        label: impl Into<String>,
+    ) {
+        let context = Context { span: other, label: label.into() };
+        self.problems.push(self.source.problem(span, message.into(), expected.into(), Some(context)));
+    }
+
+    fn file(&mut self, file: file::File) -> Option<Parts> {
+        let gateway = self.gateway(file.gateway);
+        let limits = self.limits(&file.limits);
+        let smtp = match file.smtp {
+            Some(smtp) => self.smtp(smtp),
+            None => {
+                let message = "there is no mail relay, so no passcode could be sent";
+                self.wrong(0..0, message, "a table [smtp] with host and from");
+                None
+            }
+        };
+        let mut names = HashMap::new();
+        let mut hosts = Vec::new();
+        for host in file.host {
+            let host = host.into_inner();
+            let span = host.name.span();
+            if let Some((_, other)) = names.insert(host.name.as_ref().clone(), (hosts.len(), span.clone())) {
+                let message = format!("a second host is named `{}`", host.name.as_ref());
+                self.clash(span, message, "another name", other, "the first one");
+            }
+            hosts.push(self.host(host));
+        }
+        if file.listener.is_empty() {
+            self.wrong(0..0, "there is no listener, so nobody could connect", "at least one table [[listener]]");
+        }
+        let listeners: Vec<_> = self.listeners(file.listener, &names);
+        Some((
+            gateway?,
+            smtp?,
+            hosts.into_iter().collect::<Option<_>>()?,
+            listeners.into_iter().collect::<Option<_>>()?,
+            limits?,
+        ))
+    }
+
+    fn gateway(&mut self, gateway: file::Gateway) -> Option<Gateway> {
+        let name = match gateway.name {
+            Some(name) => self.name(&name),
+            None => Some("SALLYPORT".into()),
+        };
+        let node = match gateway.node {
+            Some(node) => self.name(&node),
+            None => Some(rustix::system::uname().nodename().to_string_lossy().into()),
+        };
+        let time_zone = match gateway.time_zone {
+            Some(zone) => match TimeZone::get(zone.as_ref()) {
+                Ok(time_zone) => Some(time_zone),
+                Err(_) => {
+                    let message = format!("`{}` is no time zone that this system knows", zone.as_ref());
+                    self.wrong(zone.span(), message, "a name such as \"Europe/Berlin\"");
+                    None
+                }
+            },
+            None => Some(TimeZone::system()),
+        };
+        let store = gateway.store.as_ref().map_or_else(|| STORE.into(), |store| self.path(store.as_ref()));
+        let control = match &gateway.control {
+            Some(control) => self.path(control.as_ref()),
+            None => store.with_extension("sock"),
+        };
+        if control.as_os_str().len() > SOCKET_PATH_MAX {
+            let span = gateway.control.or(gateway.store).map_or(0..0, |path| path.span());
+            let message = format!("the control socket's path `{}` is too long", control.display());
+            self.wrong(span, message, format!("a path `control` of at most {SOCKET_PATH_MAX} bytes"));
+        }
+        Some(Gateway { name: name?, node: node?, time_zone: time_zone?, store, control })
+    }
+
+    fn smtp(&mut self, smtp: Spanned<file::Smtp>) -> Option<Smtp> {
+        let smtp = smtp.into_inner();
+        let tls = smtp.tls.unwrap_or(SmtpTls::Starttls);
+        let port = match (&smtp.port, tls) {
+            (Some(port), _) => self.port(*port.as_ref(), port.span()),
+            (None, SmtpTls::None) => Some(25),
+            (None, SmtpTls::Starttls) => Some(587),
+            (None, SmtpTls::Implicit) => Some(465),
+        };
+        let host = smtp.host.as_ref().clone();
+        if ServerName::try_from(host.as_str()).is_err() {
+            self.wrong(smtp.host.span(), "this is no host name", "a name or an IP address, without a port");
+        }
+        if let (Some(ca_file), SmtpTls::None) = (&smtp.ca_file, tls) {
+            self.wrong(
+                ca_file.span(),
+                "ca_file is of no use with tls = \"none\"",
+                "tls = \"starttls\" or \"implicit\"",
+            );
+        }
+        let login = self.login(smtp.username, smtp.password, smtp.password_file, tls);
+        let from = self.mailbox(&smtp.from);
+        let reply_to = smtp.reply_to.map(|reply_to| self.mailbox(&reply_to));
+        let timeout = self.seconds(smtp.timeout_seconds.as_ref(), Duration::from_secs(10), 300);
+        Some(Smtp {
+            host,
+            port: port?,
+            tls,
+            ca_file: smtp.ca_file.map(|name| self.file_name(&name)),
+            login: login?,
+            from: from?,
+            reply_to: match reply_to {
+                Some(reply_to) => Some(reply_to?),
+                None => None,
+            },
+            timeout: timeout?,
+        })
+    }
+
+    /// `None`: there are mistakes; `Some(None)`: no login.
+    fn login(
+        &mut self,
+        username: Option<Spanned<String>>,
+        password: Option<Spanned<String>>,
+        password_file: Option<Spanned<String>>,
+        tls: SmtpTls,
+    ) -> Option<Option<SmtpLogin>> {
+        let password = match (password, password_file) {
+            (Some(password), Some(file)) => {
+                let (span, other) = (file.span(), password.span());
+                self.clash(span, "the password is given twice", "password or password_file", other, "here too");
+                return None;
+            }
+            (Some(password), None) => Some((password.span(), Password::Here(Secret::new(password.into_inner())))),
+            (None, Some(file)) => Some((file.span(), Password::File(self.file_name(&file)))),
+            (None, None) => None,
+        };
+        match (username, password) {
+            (None, None) => Some(None),
+            (Some(username), Some((span, password))) => {
+                if tls == SmtpTls::None {
+                    let message = "with tls = \"none\" the password would cross the network readable";
+                    self.wrong(span, message, "tls = \"starttls\" or \"implicit\", or no username and no password");
+                    return None;
+                }
+                Some(Some(SmtpLogin { username: username.into_inner(), password }))
+            }
+            (Some(username), None) => {
+                self.wrong(username.span(), "username has no password", "password_file or password beside it");
+                None
+            }
+            (None, Some((span, _))) => {
+                self.wrong(span, "a password without a user name", "username beside it");
+                None
+            }
+        }
+    }
+
+    fn host(&mut self, host: file::Host) -> Option<Host> {
+        let name = self.name(&host.name);
+        let default_port = if host.tls.is_some() { 992 } else { 23 };
+        let address = parse_address(host.address.as_ref(), default_port);
+        if address.is_none() {
+            let message = format!("`{}` is no address", host.address.as_ref());
+            self.wrong(host.address.span(), message, "a name or IP address, with :PORT or without");
+        }
+        let tls = match (host.tls, &address) {
+            (None, _) => Some(None),
+            (Some(_), None) => None,
+            (Some(tls), Some(address)) => self.host_tls(tls, address, host.address.span()).map(Some),
+        };
+        let forms: Vec<_> = host.form.into_iter().map(|form| self.form(form)).collect();
+        Some(Host {
+            name: name?,
+            address: address?,
+            tls: tls?,
+            order: host.order.unwrap_or(Order::PasswordFirst),
+            auto_sign_on: host.auto_sign_on.unwrap_or(AutoSignOn::Strip),
+            sign_on_fields: host.sign_on_fields.unwrap_or(SignOnFields::Refuse),
+            printers: host.printers.unwrap_or(Printers::Refuse),
+            forms: forms.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn host_tls(&mut self, tls: Spanned<file::HostTls>, address: &Address, at: Range<usize>) -> Option<HostTls> {
+        let span = tls.span();
+        let tls = tls.into_inner();
+        let (name, at) = match &tls.server_name {
+            Some(name) => (name.as_ref().as_str(), name.span()),
+            None => (address.name.as_str(), at),
+        };
+        let server_name = ServerName::try_from(name.to_owned()).ok();
+        if server_name.is_none() {
+            self.wrong(at, format!("no certificate can be for `{name}`"), "server_name with a DNS name or IP address");
+        }
+        let trust = match (tls.ca_file, tls.pins) {
+            (Some(ca_file), Some(pins)) => {
+                let message = "ca_file and pins exclude each other";
+                self.clash(pins.span(), message, "one of them", ca_file.span(), "the other one");
+                None
+            }
+            (Some(ca_file), None) => Some(HostTrust::CaFile(self.file_name(&ca_file))),
+            (None, Some(pins)) if pins.as_ref().is_empty() => {
+                self.wrong(pins.span(), "an empty list of pins trusts no certificate at all", "at least one pin");
+                None
+            }
+            (None, Some(pins)) => {
+                let pins: Vec<_> = pins.into_inner().iter().map(|pin| self.from_str::<Pin>(pin, "pin")).collect();
+                pins.into_iter().collect::<Option<_>>().map(HostTrust::Pins)
+            }
+            (None, None) => Some(HostTrust::System),
+        };
+        Some(HostTls { trust: trust?, server_name: server_name?, span })
+    }
+
+    fn form(&mut self, form: file::Form) -> Option<Form> {
+        let user = self.position(&form.user);
+        let password = self.position(&form.password);
+        if form.user.as_ref() == form.password.as_ref() {
+            let (span, other) = (form.password.span(), form.user.span());
+            self.clash(span, "user and password cannot be one field", "another place", other, "the user field");
+        }
+        let texts: Vec<_> = form
+            .texts
+            .into_iter()
+            .map(|text| {
+                if text.text.as_ref().is_empty() {
+                    self.wrong(text.text.span(), "an empty text stands everywhere", "a text of the sign-on display");
+                }
+                self.position(&text.at).map(|(row, column)| (row, column, text.text.into_inner()))
+            })
+            .collect();
+        Some(Form { user: user?, password: password?, texts: texts.into_iter().collect::<Option<_>>()? })
+    }
+
+    fn position(&mut self, position: &Spanned<(u8, u8)>) -> Option<(u8, u8)> {
+        let (row, column) = *position.as_ref();
+        let (rows, columns) = DISPLAY;
+        if (1..=rows).contains(&row) && (1..=columns).contains(&column) {
+            return Some((row, column));
+        }
+        let message = format!("no display has row {row}, column {column}");
+        self.wrong(position.span(), message, format!("[row, column] from [1, 1] to [{rows}, {columns}]"));
+        None
+    }
+
+    fn listeners(
+        &mut self,
+        listeners: Vec<Spanned<file::Listener>>,
+        hosts: &HashMap<String, (usize, Range<usize>)>,
+    ) -> Vec<Option<Listener>> {
+        let mut names: HashMap<String, Range<usize>> = HashMap::new();
+        let mut addresses: HashMap<SocketAddr, Range<usize>> = HashMap::new();
+        let mut found = Vec::new();
+        for listener in listeners {
+            let listener = listener.into_inner();
+            if let Some(other) = names.insert(listener.name.as_ref().clone(), listener.name.span()) {
+                let message = format!("a second listener is named `{}`", listener.name.as_ref());
+                self.clash(listener.name.span(), message, "another name", other, "the first one");
+            }
+            let span = listener.address.span();
+            let listener = self.listener(listener, hosts);
+            if let Some(Listener { address, .. }) = listener
+                && address.port() != 0
+                && let Some(other) = addresses.insert(address, span.clone())
+            {
+                let message = format!("two listeners cannot share {address}");
+                self.clash(span, message, "another address or port", other, "the first one");
+            }
+            found.push(listener);
+        }
+        found
+    }
+
+    fn listener(
+        &mut self,
+        listener: file::Listener,
+        hosts: &HashMap<String, (usize, Range<usize>)>,
+    ) -> Option<Listener> {
+        let name = self.name(&listener.name);
+        if let Some(service) = &listener.service
+            && service.as_ref() != Service::Telnet.as_str()
+        {
+            self.wrong(service.span(), format!("`{}` is no service", service.as_ref()), "\"telnet\"");
+        }
+        let address = listener.address.as_ref().parse::<SocketAddr>().ok();
+        if address.is_none() {
+            let message = format!("`{}` is no address to listen on", listener.address.as_ref());
+            self.wrong(listener.address.span(), message, "IP:PORT, for instance \"0.0.0.0:23\" or \"[::]:992\"");
+        }
+        let host = hosts.get(listener.host.as_ref()).map(|(index, _)| *index);
+        if host.is_none() {
+            let mut known: Vec<_> = hosts.keys().map(|name| format!("\"{name}\"")).collect();
+            known.sort();
+            let expected = match known.as_slice() {
+                [] => "a table [[host]] of that name".to_owned(),
+                known => known.join(" or "),
+            };
+            self.wrong(listener.host.span(), format!("there is no host `{}`", listener.host.as_ref()), expected);
+        }
+        let tls = match listener.tls {
+            Some(tls) => self.listener_tls(tls.into_inner()).map(Some),
+            None => Some(None),
+        };
+        let balancers: Vec<_> = listener.proxy_protocol_from.iter().map(|net| self.net(net)).collect();
+        Some(Listener {
+            name: name?,
+            service: Service::Telnet,
+            address: address?,
+            host: host?,
+            tls: tls?,
+            balancers: balancers.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn listener_tls(&mut self, tls: file::ListenerTls) -> Option<ListenerTls> {
+        let clients = match (tls.client_ca, tls.client_certificates) {
+            (None, None) => None,
+            (Some(ca), Some(wish)) => Some((self.file_name(&ca), wish.into_inner())),
+            (Some(ca), None) => {
+                let expected = "client_certificates = \"required\" or \"optional\" beside it";
+                self.wrong(ca.span(), "client_ca alone does not say whether clients need a certificate", expected);
+                return None;
+            }
+            (None, Some(wish)) => {
+                self.wrong(wish.span(), "nothing says who issues the clients' certificates", "client_ca beside it");
+                return None;
+            }
+        };
+        Some(ListenerTls { certificate: self.file_name(&tls.certificate), key: self.file_name(&tls.key), clients })
+    }
+
+    fn limits(&mut self, limits: &file::Limits) -> Option<Limits> {
+        let default = Limits::default();
+        let connections = self.count(limits.connections.as_ref(), default.connections);
+        let per_source = self.count(limits.connections_per_source.as_ref(), default.connections_per_source);
+        let unauthenticated = self.count(limits.unauthenticated.as_ref(), default.unauthenticated);
+        let handshake = self.seconds(limits.handshake_seconds.as_ref(), default.handshake, 300);
+        let host_connect = self.seconds(limits.host_connect_seconds.as_ref(), default.host_connect, 300);
+        let unauthenticated_time =
+            self.seconds(limits.unauthenticated_seconds.as_ref(), default.unauthenticated_time, 86_400);
+        let prompt_time = self.seconds(limits.prompt_seconds.as_ref(), default.prompt_time, 3_600);
+        Some(Limits {
+            connections: connections?,
+            connections_per_source: per_source?,
+            unauthenticated: unauthenticated?,
+            handshake: handshake?,
+            host_connect: host_connect?,
+            unauthenticated_time: unauthenticated_time?,
+            prompt_time: prompt_time?,
+        })
+    }
+
+    fn count(&mut self, written: Option<&Spanned<u32>>, default: usize) -> Option<usize> {
+        let Some(written) = written else { return Some(default) };
+        let count = usize::try_from(*written.as_ref()).ok().filter(|count| *count > 0);
+        if count.is_none() {
+            self.wrong(written.span(), "a limit of 0 lets nobody in", "a whole number of 1 or more");
+        }
+        count
+    }
+
+    fn seconds(&mut self, written: Option<&Spanned<u32>>, default: Duration, most: u32) -> Option<Duration> {
+        let Some(written) = written else { return Some(default) };
+        let seconds = *written.as_ref();
+        if (1..=most).contains(&seconds) {
+            return Some(Duration::from_secs(seconds.into()));
+        }
+        self.wrong(written.span(), format!("{seconds} s is not possible"), format!("seconds from 1 to {most}"));
+        None
+    }
+
+    /// A name that our screens can show on every terminal.
+    fn name(&mut self, name: &Spanned<String>) -> Option<Arc<str>> {
+        let text = name.as_ref();
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ' | '/');
+        if (1..=NAME_MAX).contains(&text.len()) && text.chars().all(fits) && text.trim() == text {
+            return Some(text.as_str().into());
+        }
+        let expected = format!("1 to {NAME_MAX} of A-Z, a-z, 0-9, `.`, `-`, `_`, `/` and inner spaces");
+        self.wrong(name.span(), format!("`{text}` cannot be a name"), expected);
+        None
+    }
+
+    fn port(&mut self, port: u16, span: Range<usize>) -> Option<u16> {
+        if port == 0 {
+            self.wrong(span, "port 0 cannot be connected to", "a port from 1 to 65535");
+            return None;
+        }
+        Some(port)
+    }
+
+    fn mailbox(&mut self, text: &Spanned<String>) -> Option<Mailbox> {
+        let mailbox = text.as_ref().parse().ok();
+        if mailbox.is_none() {
+            let message = format!("`{}` is no mail address", text.as_ref());
+            self.wrong(text.span(), message, "\"name@example.com\" or \"Name <name@example.com>\"");
+        }
+        mailbox
+    }
+
+    fn net(&mut self, text: &Spanned<String>) -> Option<IpNet> {
+        let net = text.as_ref().parse().or_else(|_| text.as_ref().parse::<IpAddr>().map(IpNet::from)).ok();
+        if net.is_none() {
+            let message = format!("`{}` is no network", text.as_ref());
+            self.wrong(text.span(), message, "for instance \"10.1.0.0/16\", \"2001:db8::/32\" or \"192.0.2.7\"");
+        }
+        net
+    }
+
+    fn from_str<T: FromStr<Err = &'static str>>(&mut self, text: &Spanned<String>, what: &str) -> Option<T> {
+        text.as_ref()
+            .parse()
+            .map_err(|expected: &str| self.wrong(text.span(), format!("this is no {what}"), expected))
+            .ok()
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.source.path().parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn file_name(&self, name: &Spanned<String>) -> FileName {
+        FileName { path: self.path(name.as_ref()), span: name.span() }
+    }
+}
+
+/// Reads `NAME`, `NAME:PORT`, `IP`, `IP:PORT` or `[IP]:PORT`.
+fn parse_address(text: &str, default_port: u16) -> Option<Address> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(Address { name: address.ip().to_string(), port: address.port() }).filter(|to| to.port != 0);
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(Address { name: ip.to_string(), port: default_port });
+    }
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)?),
+        None => (text, default_port),
+    };
+    let named = matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_)));
+    named.then(|| Address { name: name.to_owned(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[gateway]
+store = "sallyport.db"
+[smtp]
+host = "mail.example.com"
+from = "sallyport@example.com"
+[[host]]
+name = "PROD"
+address = "as400.example.com"
+[[listener]]
+name = "terminals"
+address = "0.0.0.0:23"
+host = "PROD"
+"#;
+
+    fn check_text(text: &str) -> Result<Config, Vec<Problem>> {
+        Config::parse(Path::new("/etc/sallyport/sallyport.toml"), text.to_owned()).map_err(|error| match error {
+            ConfigError::Invalid(problems) => problems,
+            ConfigError::Read { .. } => panic!("nothing is read"),
+        })
+    }
+
+    /// `GOOD` with `old` replaced by `new` is refused at the line that has `at`, for a reason with the words `about`.
+    #[track_caller]
+    fn refused(old: &str, new: &str, at: &str, about: &str) {
+        assert!(GOOD.contains(old), "{old}");
+        let text = GOOD.replacen(old, new, 1);
+        let problems = check_text(&text).expect_err(new);
+        let line = text.lines().position(|line| line.contains(at)).unwrap() + 1;
+        let told = problems.iter().find(|problem| problem.message.contains(about));
+        let problem = told.unwrap_or_else(|| panic!("{problems:#?}"));
+        assert_eq!(problem.line, line, "{problem:#?}");
+        assert!(problem.column >= 1 && !problem.expected.is_empty());
+        let picture = ConfigError::Invalid(problems.clone()).to_string();
+        assert!(picture.contains('^') && picture.contains(&format!(":{line}:")), "{picture}");
+    }
+
+    #[test]
+    fn the_least_configuration() {
+        let config = check_text(GOOD).unwrap();
+        assert_eq!(config.gateway.store, Path::new("/etc/sallyport/sallyport.db"));
+        assert_eq!(config.gateway.control, Path::new("/etc/sallyport/sallyport.sock"));
+        assert_eq!(config.hosts[0].address.to_string(), "as400.example.com:23");
+        assert_eq!(config.smtp.port, 587);
+        assert_eq!(config.listeners[0].host, 0);
+    }
+
+    #[test]
+    fn mistakes_of_shape() {
+        refused("host = \"PROD\"", "host = \"PROD\"\ncolour = 1", "colour", "unknown key `colour`");
+        refused("name = \"PROD\"", "name = 5", "name = 5", "host[0].name: invalid type: integer `5`");
+        refused("host = \"mail.example.com\"", "", "[smtp]", "the key `host` is missing");
+        refused("[gateway]", "[gateway", "[gateway", "");
+        refused("host = \"mail", "tls = \"ssl\"\nhost = \"mail", "ssl", "unknown value `ssl`");
+        refused("[gateway]", "[limits]\nconnections = -1\n[gateway]", "-1", "limits.connections");
+        refused("[gateway]", "[gateway]\n[gateway] # again", "# again", "duplicate");
+    }
+
+    #[test]
+    fn mistakes_of_meaning() {
+        refused("address = \"as400.example.com\"", "address = \"a b\"", "a b", "`a b` is no address");
+        refused("0.0.0.0:23", "localhost:23", "localhost:23", "no address to listen on");
+        refused("host = \"PROD\"", "host = \"TEST\"", "TEST", "there is no host `TEST`");
+        refused("name = \"PROD\"", "name = \"Präsident\"", "Präs", "cannot be a name");
+        refused("from = \"sallyport@", "from = \"sallyport at ", "from", "no mail address");
+        refused("from", "username = \"x\"\nfrom", "username", "has no password");
+        refused("from", "tls = \"none\"\nusername = \"x\"\npassword = \"y\"\nfrom", "password", "readable");
+        refused("[smtp]", "time_zone = \"Mars\"\n[smtp]", "Mars", "no time zone");
+        refused("[smtp]", &format!("control = \"{}\"\n[smtp]", "x".repeat(120)), "xxx", "too long");
+        refused("[smtp]", "[limits]\nconnections = 0\n[smtp]", "= 0", "lets nobody in");
+        refused("[smtp]", "[limits]\nprompt_seconds = 0\n[smtp]", "= 0", "0 s is not possible");
+        refused("host = \"PROD\"", "host = \"PROD\"\nservice = \"ssh\"", "ssh", "`ssh` is no service");
+        let net = "host = \"PROD\"\nproxy_protocol_from = [\"10.0.0.1\", \"10.0.0.0/33\"]";
+        refused("host = \"PROD\"", net, "/33", "`10.0.0.0/33` is no network");
+        let ca = "host = \"PROD\"\n[listener.tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_ca = \"a\"";
+        refused("host = \"PROD\"", ca, "client_ca", "client_ca alone");
+        let tls = "example.com\"\n[host.tls]\npins = [\"sha256:00\"]";
+        refused("example.com\"\n[[l", &format!("{tls}\n[[l"), "pins", "this is no pin");
+        let form = "example.com\"\n[[host.form]]\nuser = [6, 53]\npassword = [28, 53]";
+        refused("example.com\"\n[[l", &format!("{form}\n[[l"), "[28", "no display has row 28");
+        let second = "[[host]]\nname = \"PROD\"\naddress = \"10.1.1.1\"\n[[host]]\nname = \"PROD\"";
+        let text = GOOD.replace("[[host]]\nname = \"PROD\"", second);
+        assert!(check_text(&text).unwrap_err()[0].message.contains("a second host is named `PROD`"));
+        let twice = "0.0.0.0:23\"\nhost = \"PROD\"\n[[listener]]\nname = \"b\"\naddress = \"0.0.0.0:23";
+        let text = GOOD.replace("0.0.0.0:23", twice);
+        assert!(check_text(&text).unwrap_err()[0].message.contains("cannot share 0.0.0.0:23"));
+    }
+
+    #[test]
+    fn all_mistakes_of_meaning_are_told_at_once() {
+        let problems = check_text("").unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:#?}");
+        assert!(problems[0].message.contains("no mail relay") && problems[1].message.contains("no listener"));
+    }
+
+    #[test]
+    fn passwords_are_never_told() {
+        for password in ["password = hunter2", "password = 12345", "password = \"hunter2\"\nusernam = \"x\""] {
+            let text = GOOD.replace("from", &format!("{password}\nfrom"));
+            let message = ConfigError::Invalid(check_text(&text).unwrap_err()).to_string();
+            assert!(!message.contains("hunter2") && !message.contains("12345"), "{message}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for (text, expected) in [
+            ("a.example", "a.example:23"),
+            ("a.example:992", "a.example:992"),
+            ("10.0.0.1", "10.0.0.1:23"),
+            ("10.0.0.1:24", "10.0.0.1:24"),
+            ("2001:db8::1", "[2001:db8::1]:23"),
+            ("[2001:db8::1]:24", "[2001:db8::1]:24"),
+        ] {
+            assert_eq!(parse_address(text, 23).unwrap().to_string(), expected);
+        }
+        for text in ["", "a b", "a:b", "a:0", "a:1:2", "a:65536", "10.0.0.1:0", ":23"] {
+            assert_eq!(parse_address(text, 23), None, "{text}");
+        }
+    }
+
+    const EXAMPLE: &str = include_str!("../../sallyport.toml");
+
+    #[test]
+    fn the_example_loads_and_states_each_default_truthfully() {
+        let path = Path::new("/etc/sallyport/sallyport.toml");
+        let text = EXAMPLE.replace("\r\n", "\n");
+        let shown = Config::parse(path, text.clone()).unwrap_or_else(|error| panic!("{error}"));
+        // A line `#key = value`, without a space, states a default.
+        let stated = |line: &str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+        let written: Vec<_> = text.lines().map(|line| if stated(line) { &line[1..] } else { line }).collect();
+        assert!(text.lines().filter(|line| stated(line)).count() > 15);
+        let written = Config::parse(path, written.join("\n")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(format!("{shown:#?}"), format!("{written:#?}"));
+    }
+
+    #[test]
+    fn the_example_names_every_key() {
+        let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
+        for table in tables.into_iter().chain(["[listener.tls]"]) {
+            let text = match table {
+                "[host.tls]" | "[[host.form]]" => format!("[[host]]\n{table}\nzzz = 1"),
+                "[listener.tls]" => format!("[[listener]]\n{table}\nzzz = 1"),
+                _ => format!("{table}\nzzz = 1"),
+            };
+            let problems = check_text(&text).unwrap_err();
+            let keys: Vec<_> = problems[0].expected.split('`').skip(1).step_by(2).collect();
+            assert!(keys.len() > 2, "{problems:#?}");
+            for key in keys {
+                let told = |line: &str| {
+                    let line = line.trim_start_matches(['#', ' ']);
+                    line.starts_with(&format!("{key} ="))
+                        || [format!("[{key}]"), format!(".{key}]")].iter().any(|t| line.contains(t))
+                };
+                assert!(EXAMPLE.lines().any(told), "sallyport.toml does not tell {table} {key}");
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The configuration file as it is written: one struct per table, every value with its place in the text.
+//!
+//! What stands here is only shape: which keys there are and of which type their values are. What the values mean, and
+//! whether they fit each other, is for [`super::check`].
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{AutoSignOn, Order, Printers, SignOnFields, SmtpTls};
+use crate::tls::ClientCertificates;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) gateway: Gateway,
+    pub(super) smtp: Option<Spanned<Smtp>>,
+    #[serde(default)]
+    pub(super) host: Vec<Spanned<Host>>,
+    #[serde(default)]
+    pub(super) listener: Vec<Spanned<Listener>>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) node: Option<Spanned<String>>,
+    pub(super) time_zone: Option<Spanned<String>>,
+    pub(super) store: Option<Spanned<String>>,
+    pub(super) control: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Smtp {
+    pub(super) host: Spanned<String>,
+    pub(super) port: Option<Spanned<u16>>,
+    pub(super) tls: Option<SmtpTls>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<String>>,
+    pub(super) from: Spanned<String>,
+    pub(super) reply_to: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Host {
+    pub(super) name: Spanned<String>,
+    pub(super) address: Spanned<String>,
+    pub(super) tls: Option<Spanned<HostTls>>,
+    pub(super) order: Option<Order>,
+    pub(super) auto_sign_on: Option<AutoSignOn>,
+    pub(super) sign_on_fields: Option<SignOnFields>,
+    pub(super) printers: Option<Printers>,
+    #[serde(default)]
+    pub(super) form: Vec<Form>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostTls {
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) pins: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) server_name: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Form {
+    pub(super) user: Spanned<(u8, u8)>,
+    pub(super) password: Spanned<(u8, u8)>,
+    #[serde(default)]
+    pub(super) texts: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Text {
+    pub(super) at: Spanned<(u8, u8)>,
+    pub(super) text: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) name: Spanned<String>,
+    pub(super) service: Option<Spanned<String>>,
+    pub(super) address: Spanned<String>,
+    pub(super) host: Spanned<String>,
+    pub(super) tls: Option<Spanned<ListenerTls>>,
+    #[serde(default)]
+    pub(super) proxy_protocol_from: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerTls {
+    pub(super) certificate: Spanned<String>,
+    pub(super) key: Spanned<String>,
+    pub(super) client_ca: Option<Spanned<String>>,
+    pub(super) client_certificates: Option<Spanned<ClientCertificates>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) connections: Option<Spanned<u32>>,
+    pub(super) connections_per_source: Option<Spanned<u32>>,
+    pub(super) unauthenticated: Option<Spanned<u32>>,
+    pub(super) handshake_seconds: Option<Spanned<u32>>,
+    pub(super) host_connect_seconds: Option<Spanned<u32>>,
+    pub(super) unauthenticated_seconds: Option<Spanned<u32>>,
+    pub(super) prompt_seconds: Option<Spanned<u32>>,
+}

@@ -1,0 +1,107 @@
+//! Reads the files that a configuration names; each mistake points at the line that names the file.
+
+use std::sync::Arc;
+
+use policy::Secret;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+use zeroize::Zeroizing;
+
+use super::problem::Problem;
+use super::{Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, Password};
+use crate::tls::{self, Trust};
+
+/// What was read from the files.
+#[derive(Debug)]
+pub struct Open {
+    /// The password at the mail relay.
+    pub smtp_password: Option<Secret<String>>,
+    /// For each of [`Config::listeners`], how it speaks TLS.
+    pub listeners: Vec<Option<Arc<ServerConfig>>>,
+    /// For each of [`Config::hosts`], how to speak TLS to it, and its name.
+    pub hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+}
+
+/// Reads the files that `config` names.
+pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
+    let mut reader = Reader { config, problems: Vec::new() };
+    let smtp_password = match config.smtp.login.as_ref().map(|login| &login.password) {
+        None => None,
+        Some(Password::Here(password)) => Some(password.clone()),
+        Some(Password::File(name)) => reader.password(name),
+    };
+    if let Some(name) = &config.smtp.ca_file {
+        reader.take(name, tls::roots(&name.path));
+    }
+    let listeners = config.listeners.iter().map(|listener| reader.listener(listener.tls.as_ref()?)).collect();
+    let hosts = config.hosts.iter().map(|host| reader.host(host.tls.as_ref()?)).collect();
+    if reader.problems.is_empty() {
+        Ok(Open { smtp_password, listeners, hosts })
+    } else {
+        Err(ConfigError::Invalid(reader.problems))
+    }
+}
+
+struct Reader<'a> {
+    config: &'a Config,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn take<T>(&mut self, name: &FileName, result: Result<T, tls::Error>) -> Option<T> {
+        result.map_err(|error| self.wrong(name, &error.to_string(), expected(&error))).ok()
+    }
+
+    fn wrong(&mut self, name: &FileName, message: &str, expected: &str) {
+        let message = format!("{} {message}", name.path.display());
+        self.problems.push(self.config.source.problem(name.span.clone(), message, expected.into(), None));
+    }
+
+    fn password(&mut self, name: &FileName) -> Option<Secret<String>> {
+        match std::fs::read_to_string(&name.path).map(Zeroizing::new) {
+            Err(error) => self.wrong(name, &format!("cannot be read: {error}"), "a file with the password"),
+            Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
+                None => self.wrong(name, "has no first line", "the password in its first line"),
+                Some(line) => return Some(Secret::new(line.to_owned())),
+            },
+        }
+        None
+    }
+
+    fn listener(&mut self, files: &ListenerTls) -> Option<Arc<ServerConfig>> {
+        let chain = self.take(&files.certificate, tls::certificates(&files.certificate.path));
+        let key = self.take(&files.key, tls::private_key(&files.key.path));
+        let clients = match &files.clients {
+            None => None,
+            Some((ca, wish)) => Some((self.take(ca, tls::roots(&ca.path))?, *wish)),
+        };
+        self.take(&files.key, tls::listener_config(chain?, key?, clients))
+    }
+
+    fn host(&mut self, tls: &HostTls) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        let trust = match &tls.trust {
+            HostTrust::Pins(pins) => Ok(Trust::Pins(pins.clone())),
+            HostTrust::CaFile(name) => Ok(Trust::Roots(self.take(name, tls::roots(&name.path))?)),
+            HostTrust::System => tls::system_roots().map(Trust::Roots),
+        };
+        match trust.and_then(tls::host_config) {
+            Ok(config) => Some((config, tls.server_name.clone())),
+            Err(error) => {
+                let message = error.to_string();
+                let problem = self.config.source.problem(tls.span.clone(), message, "ca_file or pins".into(), None);
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+}
+
+fn expected(error: &tls::Error) -> &'static str {
+    match error {
+        tls::Error::Read(_) => "a file that this user can read",
+        tls::Error::Missing(_) | tls::Error::Pem(_) => "a PEM file (-----BEGIN ...)",
+        tls::Error::Root(_) | tls::Error::ClientCa(_) => "certificates of authorities (X.509 v3)",
+        tls::Error::NoSystemRoots(_) => "the package ca-certificates, or ca_file, or pins",
+        tls::Error::Pair(_) => "the private key of the certificate",
+    }
+}
