@@ -1,0 +1,363 @@
+//! What a display sends to the host: a cursor address, an AID, and what the operator keyed or what was asked for.
+//!
+//! Sources: RFC 1205 §5.3 (reads, Query Reply); IBM's 5494 Functions Reference, SC30-3533 (AIDs, read commands).
+//!
+//! Invariants: `parse` and `write` are inverse; `Debug` shows no data, since passwords are in it.
+
+use core::fmt;
+
+use crate::Error;
+use crate::ebcdic::CodePage;
+
+/// Set Buffer Address, in front of each field of the READ MDT form.
+const SET_BUFFER_ADDRESS: u8 = 0x11;
+
+/// The key, or other cause, that made the display send.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Aid(pub u8);
+
+impl Aid {
+    /// No key: answer to a READ IMMEDIATE.
+    pub const NONE: Self = Self(0x00);
+    /// Enter.
+    pub const ENTER: Self = Self(0xF1);
+    /// Help.
+    pub const HELP: Self = Self(0xF3);
+    /// Roll down, also Page Up.
+    pub const ROLL_DOWN: Self = Self(0xF4);
+    /// Roll up, also Page Down.
+    pub const ROLL_UP: Self = Self(0xF5);
+    /// Print.
+    pub const PRINT: Self = Self(0xF6);
+    /// Record backspace, also Home at home.
+    pub const RECORD_BACKSPACE: Self = Self(0xF8);
+    /// Clear.
+    pub const CLEAR: Self = Self(0xBD);
+    /// Roll left.
+    pub const ROLL_LEFT: Self = Self(0xD9);
+    /// Roll right.
+    pub const ROLL_RIGHT: Self = Self(0xDA);
+    /// Auto enter of the selector light pen.
+    pub const LIGHT_PEN: Self = Self(0x3F);
+    /// Auto enter of a forward edge trigger.
+    pub const FORWARD_EDGE: Self = Self(0x50);
+    /// Program attention 1.
+    pub const PA1: Self = Self(0x6C);
+    /// Program attention 2.
+    pub const PA2: Self = Self(0x6E);
+    /// Program attention 3.
+    pub const PA3: Self = Self(0x6B);
+    /// Inbound write structured field: a Query Reply and other answers without an operator.
+    pub const INBOUND_STRUCTURED_FIELD: Self = Self(0x88);
+    /// Answer to a pass-through structured field.
+    pub const PASS_THROUGH: Self = Self(0xFF);
+    /// F1.
+    pub const F1: Self = Self(0x31);
+    /// F3, by custom Exit.
+    pub const F3: Self = Self(0x33);
+    /// F5, by custom Refresh.
+    pub const F5: Self = Self(0x35);
+    /// F12, by custom Cancel.
+    pub const F12: Self = Self(0x3C);
+    /// F24.
+    pub const F24: Self = Self(0xBC);
+
+    /// The AID of a function key, 1 to 24.
+    #[must_use]
+    pub const fn function_key(number: u8) -> Option<Self> {
+        match number {
+            1..=12 => Some(Self(0x30_u8.saturating_add(number))),
+            13..=24 => Some(Self(0xA4_u8.saturating_add(number))),
+            _ => None,
+        }
+    }
+
+    /// The number of the function key, if it is one.
+    #[must_use]
+    pub const fn is_function_key(self) -> Option<u8> {
+        match self.0 {
+            0x31..=0x3C => Some(self.0.saturating_sub(0x30)),
+            0xB1..=0xBC => Some(self.0.saturating_sub(0xA4)),
+            _ => None,
+        }
+    }
+
+    /// Its name, if it has one. Pointing devices and selection fields can send AIDs that the application made up.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        const KEYS: [&str; 24] = [
+            "F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "F10", "F11", "F12", "F13", "F14", "F15", "F16",
+            "F17", "F18", "F19", "F20", "F21", "F22", "F23", "F24",
+        ];
+        if let Some(number) = self.is_function_key() {
+            let (_, keys) = KEYS.split_at((number as usize).saturating_sub(1));
+            return match keys {
+                [name, ..] => Some(name),
+                [] => None,
+            };
+        }
+        Some(match self {
+            Self::NONE => "none",
+            Self::ENTER => "Enter",
+            Self::HELP => "Help",
+            Self::ROLL_DOWN => "RollDown",
+            Self::ROLL_UP => "RollUp",
+            Self::PRINT => "Print",
+            Self::RECORD_BACKSPACE => "RecordBackspace",
+            Self::CLEAR => "Clear",
+            Self::ROLL_LEFT => "RollLeft",
+            Self::ROLL_RIGHT => "RollRight",
+            Self::LIGHT_PEN => "LightPen",
+            Self::FORWARD_EDGE => "ForwardEdge",
+            Self::PA1 => "PA1",
+            Self::PA2 => "PA2",
+            Self::PA3 => "PA3",
+            Self::INBOUND_STRUCTURED_FIELD => "StructuredField",
+            Self::PASS_THROUGH => "PassThrough",
+            Self(0x80..=0x83) => "Image",
+            Self(_) => return None,
+        })
+    }
+}
+
+impl fmt::Debug for Aid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Aid({:#04x}", self.0)?;
+        match self.name() {
+            Some(name) => write!(f, " {name})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// An input record's data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Input<'a> {
+    /// Row of the cursor, from 1.
+    pub row: u8,
+    /// Column of the cursor, from 1.
+    pub column: u8,
+    /// What made the display send.
+    pub aid: Aid,
+    /// The fields, in the form that the pending read asks for.
+    pub body: &'a [u8],
+}
+
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input")
+            .field("row", &self.row)
+            .field("column", &self.column)
+            .field("aid", &self.aid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The data of one field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FieldData<'a> {
+    /// Row of the field's first data cell.
+    pub row: u8,
+    /// Column of the field's first data cell.
+    pub column: u8,
+    /// What was keyed. Clients differ in what they leave off at the end: blanks, nulls or neither.
+    pub data: &'a [u8],
+}
+
+impl fmt::Debug for FieldData<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FieldData").field("row", &self.row).field("column", &self.column).finish_non_exhaustive()
+    }
+}
+
+/// Parses the data of a display's record without flags.
+///
+/// What answers a SAVE SCREEN has another form, see [`is_save_reply`]; so has what answers a READ SCREEN.
+///
+/// # Errors
+/// The data is shorter than a cursor address and an AID.
+pub fn parse(data: &[u8]) -> Result<Input<'_>, Error> {
+    match *data {
+        [row, column, aid, ref body @ ..] => Ok(Input { row, column, aid: Aid(aid), body }),
+        _ => Err(Error::new("no cursor address and AID", data.len())),
+    }
+}
+
+impl<'a> Input<'a> {
+    /// The data for the record.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let mut data = Vec::with_capacity(self.body.len().saturating_add(3));
+        data.extend_from_slice(&[self.row, self.column, self.aid.0]);
+        data.extend_from_slice(self.body);
+        data
+    }
+
+    /// The fields of the READ MDT form: address and data of each field that was changed.
+    ///
+    /// Field data ends where the next address begins. Only in a transparent field can the byte that begins an address
+    /// be data: for such a field, and for no other, `transparent` gives the length, by the address of its first data
+    /// cell; a client sends such a field whole.
+    ///
+    /// # Errors
+    /// The body does not begin with an address, or ends within one.
+    pub fn modified(&self, transparent: impl Fn(u8, u8) -> Option<usize>) -> Result<Vec<FieldData<'a>>, Error> {
+        let mut fields = Vec::new();
+        let mut rest = self.body;
+        while let [first, address @ ..] = rest {
+            let place = |rest: &[u8]| self.body.len().saturating_sub(rest.len()).saturating_add(3);
+            if *first != SET_BUFFER_ADDRESS {
+                return Err(Error::new("no field address", place(rest)));
+            }
+            let [row, column, data @ ..] = address else {
+                return Err(Error::new("field address cut off", place(rest)));
+            };
+            let whole = transparent(*row, *column)
+                .and_then(|length| data.split_at_checked(length))
+                .filter(|(_, behind)| behind.first().is_none_or(|byte| *byte == SET_BUFFER_ADDRESS));
+            let next = memchr::memchr(SET_BUFFER_ADDRESS, data).unwrap_or(data.len());
+            let (data, behind) = whole.or_else(|| data.split_at_checked(next)).unwrap_or((data, &[]));
+            fields.push(FieldData { row: *row, column: *column, data });
+            rest = behind;
+        }
+        Ok(fields)
+    }
+}
+
+/// The body of the READ MDT form.
+#[must_use]
+pub fn write_modified(fields: &[FieldData<'_>]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for field in fields {
+        body.extend_from_slice(&[SET_BUFFER_ADDRESS, field.row, field.column]);
+        body.extend_from_slice(field.data);
+    }
+    body
+}
+
+/// The fields of the READ INPUT FIELDS and READ IMMEDIATE form: all input fields one after the other, each in its full
+/// length as `lengths` has them in the order of the format table. No field was changed: no data, and no fields.
+///
+/// # Errors
+/// The lengths do not add up to the body.
+pub fn all_fields<'a>(body: &'a [u8], lengths: &[usize]) -> Result<Vec<&'a [u8]>, Error> {
+    if body.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rest = body;
+    let mut fields = Vec::with_capacity(lengths.len());
+    for length in lengths {
+        let Some((field, behind)) = rest.split_at_checked(*length) else {
+            return Err(Error::new("input fields cut off", body.len().saturating_add(3)));
+        };
+        fields.push(field);
+        rest = behind;
+    }
+    if rest.is_empty() {
+        Ok(fields)
+    } else {
+        Err(Error::new("more than the input fields", body.len().saturating_sub(rest.len()).saturating_add(3)))
+    }
+}
+
+/// Whether this is the form of an answer to SAVE SCREEN or SAVE PARTIAL SCREEN: the RESTORE that brings the image back.
+/// A cursor in row 4, column 18 or 19, looks the same, so ask only while the host waits for a saved screen.
+#[must_use]
+pub fn is_save_reply(data: &[u8]) -> bool {
+    matches!(data, [0x04, 0x12 | 0x13, ..])
+}
+
+/// Whether this is a Query Reply.
+#[must_use]
+pub fn is_query_reply(data: &[u8]) -> bool {
+    QueryReply::parse(data).is_ok()
+}
+
+/// The answer to a QUERY: what the display is and can do (RFC 1205 §5.3). What is not named here is kept as it came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueryReply<'a> {
+    /// Row of the cursor; 0 with most clients.
+    pub row: u8,
+    /// Column of the cursor; 0 with most clients.
+    pub column: u8,
+    /// What follows the structured field's length, class, type and flag byte, 80.
+    pub body: &'a [u8],
+}
+
+/// Bytes before the body of a Query Reply.
+const QUERY_REPLY_HEAD: usize = 8;
+
+/// The least body of a Query Reply: up to the bytes that tell its screen sizes.
+const QUERY_REPLY_MIN: usize = 43;
+
+impl<'a> QueryReply<'a> {
+    /// Parses the data of a record.
+    ///
+    /// # Errors
+    /// It is no Query Reply, or its length is not what it says.
+    pub fn parse(data: &'a [u8]) -> Result<Self, Error> {
+        match *data {
+            [row, column, 0x88, high, low, 0xD9, 0x70, 0x80, ref body @ ..] => {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                if length.checked_add(3) != Some(data.len()) {
+                    return Err(Error::new("length of the Query Reply", 3));
+                }
+                if body.len() < QUERY_REPLY_MIN {
+                    return Err(Error::new("Query Reply cut off", data.len()));
+                }
+                Ok(Self { row, column, body })
+            }
+            _ => Err(Error::new("no Query Reply", 0)),
+        }
+    }
+
+    /// The data for the record.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let length = self.body.len().saturating_add(QUERY_REPLY_HEAD.saturating_sub(3));
+        let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+        let mut data = vec![self.row, self.column, Aid::INBOUND_STRUCTURED_FIELD.0, high, low, 0xD9, 0x70, 0x80];
+        data.extend_from_slice(self.body);
+        data
+    }
+
+    /// Machine type and model, as "3179" and "002".
+    #[must_use]
+    pub fn model(&self) -> (String, String) {
+        let text = |from: usize, to: usize| {
+            CodePage::CP037.decode_all(self.body.get(from..to).unwrap_or_default()).trim().to_owned()
+        };
+        (text(22, 26), text(26, 29))
+    }
+
+    /// Whether it can show 27 rows of 132 columns.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.body.get(42).is_some_and(|sizes| sizes >> 4 == 3)
+    }
+
+    /// Whether it takes double-byte data.
+    #[must_use]
+    pub fn is_double_byte(&self) -> bool {
+        self.body.get(43).is_some_and(|byte| byte & 0x20 != 0)
+    }
+
+    /// The body of a plain emulator: a machine type of four characters and a model of three, one screen size or both,
+    /// colour, no enhanced interface.
+    #[must_use]
+    pub fn emulator(machine: &str, model: &str, wide: bool) -> Vec<u8> {
+        let mut body = vec![0x06, 0x00, 0x01, 0x01, 0x00];
+        body.resize(21, 0);
+        body.push(0x01);
+        for (text, width) in [(machine, 4), (model, 3)] {
+            let mut field = CodePage::CP037.encode_all(text);
+            field.resize(width, 0xF0);
+            body.extend_from_slice(&field);
+        }
+        // Keyboard; serial number 61 50 00; 256 input fields; no further features; both sizes or one, with colour.
+        body.extend_from_slice(&[0x02, 0x00, 0x00, 0x00, 0x61, 0x50, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00]);
+        body.push(if wide { 0x31 } else { 0x11 });
+        body.resize(53, 0);
+        body
+    }
+}

@@ -1,0 +1,230 @@
+//! The header of a record, and the start-up record that names the virtual device.
+//!
+//! Sources: RFC 1205 §3 (header, flags, opcodes), RFC 4777 §10 (start-up record) and §11 (printer records).
+//!
+//! Invariants: `parse` accepts a record only if its length field is its length, and `write` gives the same bytes back;
+//! `Debug` shows no data.
+
+use core::fmt;
+
+use nom::bytes::complete::{tag, take};
+use nom::combinator::{rest, verify};
+use nom::error::context;
+use nom::number::complete::{be_u16, u8};
+use nom::{IResult, Parser};
+
+use crate::Error;
+use crate::ebcdic::CodePage;
+use crate::error::{Stop, whole};
+
+/// Bytes of a header without extras.
+pub const HEADER: usize = 10;
+
+/// The most bytes of data that a record can carry: its length is 16 bits and counts the header too.
+pub const DATA_MAX: usize = 65_535 - HEADER;
+
+/// The flags of byte 7.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+    /// A negative response: the data is a sense code.
+    pub const ERR: Self = Self(0x80);
+    /// The Attention key.
+    pub const ATN: Self = Self(0x40);
+    /// The System Request key.
+    pub const SRQ: Self = Self(0x04);
+    /// The Test Request key.
+    pub const TRQ: Self = Self(0x02);
+    /// The Help key in an error state.
+    pub const HLP: Self = Self(0x01);
+
+    /// Whether all flags of `other` are set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether no flag is set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flags({:#04x})", self.0)
+    }
+}
+
+/// The opcode of byte 9.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Opcode(pub u8);
+
+impl Opcode {
+    /// No operation.
+    pub const NO_OPERATION: Self = Self(0x00);
+    /// Invite: the terminal may send.
+    pub const INVITE: Self = Self(0x01);
+    /// Output only.
+    pub const OUTPUT_ONLY: Self = Self(0x02);
+    /// Put and get: output, and the terminal may send.
+    pub const PUT_GET: Self = Self(0x03);
+    /// Save screen.
+    pub const SAVE_SCREEN: Self = Self(0x04);
+    /// Restore screen.
+    pub const RESTORE_SCREEN: Self = Self(0x05);
+    /// Read immediate.
+    pub const READ_IMMEDIATE: Self = Self(0x06);
+    /// Read screen.
+    pub const READ_SCREEN: Self = Self(0x08);
+    /// Cancel invite, and its acknowledgement.
+    pub const CANCEL_INVITE: Self = Self(0x0A);
+    /// Message light on.
+    pub const MESSAGE_LIGHT_ON: Self = Self(0x0B);
+    /// Message light off.
+    pub const MESSAGE_LIGHT_OFF: Self = Self(0x0C);
+}
+
+impl fmt::Debug for Opcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opcode({:#04x})", self.0)
+    }
+}
+
+/// A record: header and data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Bytes 4 and 5: 0000 for a display, 9000 start-up, 0101 and 0102 for a printer.
+    pub reserved: u16,
+    /// Byte 7.
+    pub flags: Flags,
+    /// Byte 8; IBM's own client sets 80 in all it sends.
+    pub flags2: u8,
+    /// Byte 9. Hosts and clients differ in what they put here: look at flags and data first.
+    pub opcode: Opcode,
+    /// What the variable header holds beyond its usual four bytes.
+    pub extra: &'a [u8],
+    /// What follows the header.
+    pub data: &'a [u8],
+}
+
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("reserved", &self.reserved)
+            .field("flags", &self.flags)
+            .field("flags2", &self.flags2)
+            .field("opcode", &self.opcode)
+            .field("data_length", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parses the content of a record, as [`unescape`](crate::telnet::unescape) gives it.
+///
+/// # Errors
+/// The content is shorter than its header, has another length than it says, or is no TN5250 record.
+pub fn parse(content: &[u8]) -> Result<Record<'_>, Error> {
+    let length = content.len();
+    let head = |input| -> IResult<&[u8], Record<'_>, Stop> {
+        let (input, _) =
+            context("length of the record", verify(be_u16, |ll| usize::from(*ll) == length)).parse(input)?;
+        let (input, _) = context("no 12A0", tag(&[0x12, 0xA0][..])).parse(input)?;
+        let (input, reserved) = be_u16(input)?;
+        let (input, variable) = context("length of the variable header", verify(u8, |n| *n >= 4)).parse(input)?;
+        let (input, (flags, flags2, opcode)) = (u8, u8, u8).parse(input)?;
+        let (input, extra) = context("variable header cut off", take(variable.saturating_sub(4))).parse(input)?;
+        let (input, data) = rest(input)?;
+        Ok((input, Record { reserved, flags: Flags(flags), flags2, opcode: Opcode(opcode), extra, data }))
+    };
+    whole(content, head)
+}
+
+impl Record<'_> {
+    /// The content for [`write_record`](crate::telnet::write_record). What no record can hold ([`DATA_MAX`], and 251
+    /// extra bytes of header) is left out; it cannot come from [`parse`].
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let extra = self.extra.get(..251).unwrap_or(self.extra);
+        let variable = u8::try_from(extra.len()).unwrap_or(0).saturating_add(4);
+        let head = HEADER.saturating_add(extra.len());
+        let data = self.data.get(..DATA_MAX.saturating_sub(extra.len())).unwrap_or(self.data);
+        let length = head.saturating_add(data.len());
+        let mut content = Vec::with_capacity(length);
+        content.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
+        content.extend_from_slice(&[0x12, 0xA0]);
+        content.extend_from_slice(&self.reserved.to_be_bytes());
+        content.extend_from_slice(&[variable, self.flags.0, self.flags2, self.opcode.0]);
+        content.extend_from_slice(extra);
+        content.extend_from_slice(data);
+        content
+    }
+
+    /// Whether this is the start-up record (RFC 4777 §10).
+    #[must_use]
+    pub const fn is_startup(&self) -> bool {
+        self.reserved >> 8 == 0x90
+    }
+
+    /// Whether this is printer data or an answer to it (RFC 4777 §11).
+    #[must_use]
+    pub const fn is_printer(&self) -> bool {
+        matches!(self.reserved, 0x0101 | 0x0102)
+    }
+}
+
+/// What the start-up record says: whether the virtual device could be had, on which system, and which (RFC 4777 §10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Startup {
+    /// The response code: I901, I902 and I906 are success.
+    pub code: String,
+    /// The host's system name.
+    pub system: String,
+    /// The virtual device, empty when there is none.
+    pub device: String,
+}
+
+/// What stands between header and code, as real hosts send it. Its variable header has one byte more than displays'.
+const STARTUP_HEAD: [u8; 5] = [0xC0, 0x00, 0x3D, 0x00, 0x00];
+
+/// Bytes after the device name.
+const STARTUP_TAIL: usize = 35;
+
+/// Reads a start-up record.
+#[must_use]
+pub fn startup(record: &Record<'_>) -> Option<Startup> {
+    if !record.is_startup() {
+        return None;
+    }
+    let text = |from: usize, to: usize| {
+        let text = CodePage::CP037.decode_all(record.data.get(from..to)?);
+        Some(text.trim_matches([' ', '\0']).to_owned())
+    };
+    Some(Startup { code: text(5, 9)?, system: text(9, 17)?, device: text(17, 27)? })
+}
+
+impl Startup {
+    /// Whether the session goes on.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self.code.as_str(), "I901" | "I902" | "I906")
+    }
+
+    /// The content for [`write_record`](crate::telnet::write_record). Texts that are too long are cut.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let mut data = STARTUP_HEAD.to_vec();
+        for (text, width) in [(&self.code, 4), (&self.system, 8), (&self.device, 10)] {
+            let mut field = CodePage::CP037.encode_all(text);
+            field.resize(width, 0x40);
+            data.extend_from_slice(&field);
+        }
+        data.resize(data.len().saturating_add(STARTUP_TAIL), 0);
+        let (flags, flags2, opcode) = (Flags(0x60), 0x06, Opcode::NO_OPERATION);
+        Record { reserved: 0x9000, flags, flags2, opcode, extra: &[0x20], data: &data }.write()
+    }
+}
