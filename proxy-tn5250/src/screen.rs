@@ -14,8 +14,13 @@
 
 use core::fmt;
 
-use crate::display::{HEADER_MAX, QUERY, QUERY_STATION_STATE, Token, Tokens, is_attribute, is_text};
+use crate::display::{HEADER_MAX, QUERY, QUERY_STATION_STATE, Token, Tokens, is_attribute};
+use crate::ebcdic::CodePage;
 use crate::error::Error;
+
+mod repaint;
+#[cfg(test)]
+pub(crate) mod tests;
 
 /// How many fields a format table holds.
 pub const FIELDS_MAX: usize = 256;
@@ -205,6 +210,20 @@ impl Screen {
         self.cells.get(start..start.saturating_add(columns)).unwrap_or_default()
     }
 
+    /// The text of `row`, from 1, one character for each cell: attributes, nulls, control characters and what is not
+    /// displayed are blanks.
+    #[must_use]
+    pub fn row_text(&self, row: u8, page: CodePage) -> String {
+        let mut attribute = self.address_of(row, 1).map_or(NORMAL, |address| self.attribute_at(address));
+        let show = |cell: &u8| {
+            if is_attribute(*cell) {
+                attribute = *cell;
+            }
+            if *cell < 0x41 || *cell == 0xFF || is_hidden_attribute(attribute) { ' ' } else { page.decode(*cell) }
+        };
+        self.row(row).iter().map(show).collect()
+    }
+
     /// The extended attributes that were set, in the order of their cells.
     #[must_use]
     pub fn extended(&self) -> &[Extended] {
@@ -359,86 +378,6 @@ impl Screen {
         self.known = false;
         self.pending = None;
         self.in_error_line = false;
-    }
-
-    /// The data stream, without header and without READ, that makes this image on any client, whatever it shows.
-    ///
-    /// The keyboard stays locked. Cells of hidden fields are left out. What is not [exact](Self::is_exact) comes out
-    /// as far as it is known.
-    #[must_use]
-    pub fn repaint(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.cells.len());
-        let clear = if self.columns == LARGE.1 { Token::ClearUnitAlternate(0) } else { Token::ClearUnit };
-        clear.write_to(&mut out);
-        Token::WriteToDisplay { cc1: 0, cc2: 0 }.write_to(&mut out);
-        if let Some(header) = self.header() {
-            Token::StartOfHeader(header).write_to(&mut out);
-        }
-        let painted = self.repaint_fields(&mut out);
-        self.repaint_cells(&painted, &mut out);
-        for extended in &self.extended {
-            self.write_address(extended.address, &mut out);
-            Token::WriteExtendedAttribute { kind: extended.kind, value: extended.value }.write_to(&mut out);
-        }
-        if let Some((row, column)) = self.home {
-            Token::InsertCursor { row, column }.write_to(&mut out);
-        }
-        out
-    }
-
-    /// Writes the fields; gives what the cells are after that on the client, hidden contents taken for painted.
-    fn repaint_fields(&self, out: &mut Vec<u8>) -> Box<[u8]> {
-        let mut painted = blank(self.rows, self.columns);
-        for field in &self.fields {
-            let fcws: Vec<u8> = self.fcws(field).iter().flat_map(|word| word.to_be_bytes()).collect();
-            match field.address.checked_sub(1) {
-                Some(address) => self.write_address(address, out),
-                None => Token::SetBufferAddress { row: 1, column: 0 }.write_to(out),
-            }
-            let (attribute, length) = (field.attribute, field.length);
-            Token::StartField { ffw: Some(field.ffw), fcws: &fcws, attribute, length }.write_to(out);
-            let range = field.range();
-            if let Some(cell) = range.start.checked_sub(1).and_then(|before| painted.get_mut(before)) {
-                *cell = attribute;
-            }
-            if let Some(cell) = painted.get_mut(range.end) {
-                *cell = NORMAL;
-            }
-        }
-        for field in self.fields.iter().filter(|field| !field.is_bypass() && self.is_hidden(field)) {
-            if let (Some(to), Some(from)) = (painted.get_mut(field.range()), self.cells.get(field.range())) {
-                to.copy_from_slice(from);
-            }
-        }
-        painted
-    }
-
-    /// Writes the cells that differ from `painted`.
-    fn repaint_cells(&self, painted: &[u8], out: &mut Vec<u8>) {
-        let mut next = None;
-        let mut cells = self.cells.iter().zip(painted).zip(0_u16..).peekable();
-        while let Some(((cell, painted), address)) = cells.next() {
-            if cell == painted {
-                continue;
-            }
-            if next != Some(address) {
-                self.write_address(address, out);
-            }
-            let text = is_text(*cell);
-            let mut run = vec![*cell];
-            while let Some(((cell, _), _)) =
-                cells.next_if(|((cell, painted), _)| cell != painted && is_text(**cell) == text)
-            {
-                run.push(*cell);
-            }
-            next = u16::try_from(run.len()).ok().and_then(|length| address.checked_add(length));
-            if text { Token::Text(&run) } else { Token::TransparentData(&run) }.write_to(out);
-        }
-    }
-
-    fn write_address(&self, address: u16, out: &mut Vec<u8>) {
-        let (row, column) = self.place(address);
-        Token::SetBufferAddress { row, column }.write_to(out);
     }
 
     fn try_apply(&mut self, token: &Token<'_>) -> Result<(), Error> {
@@ -805,77 +744,4 @@ pub const fn is_hidden_attribute(attribute: u8) -> bool {
 
 fn blank(rows: u8, columns: u8) -> Box<[u8]> {
     vec![0; usize::from(rows).saturating_mul(usize::from(columns))].into_boxed_slice()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::display::tests::{any_tokens, bytes};
-
-    /// The default sign-on display of IBM i 7.1 as in tn5250.md §5.1, with its texts shortened.
-    pub(crate) const SIGN_ON: &str = "0440 04110018 0107000000190000 00
-        110116 22 40E2898795 D695 02013740 20
-        11022F 20 E2A8A2A38594 20 110245 20 E3C5E2E3E2E8E240 20
-        110610 20 E4A28599 20 110634 1D402024000A 00000000000000000000
-        110734 1D402027000A
-        110810 20 D799968799819 4 20 110834 1D400024000A 00000000000000000000
-        110910 20 D48595A4 20 110934 1D400024000A 00000000000000000000
-        110A10 20 D3898299 20 110A34 1D400024000A 00000000000000000000
-        110710 20 D781A2A2A6969984 20 110734 27 02073E00
-        111827 22 404DC35D40 40 20
-        04520000";
-
-    fn screen(hex: &str) -> Screen {
-        let mut screen = Screen::new();
-        screen.apply_data(&bytes(hex)).unwrap();
-        screen
-    }
-
-    fn repainted(screen: &Screen) -> Screen {
-        let mut copy = Screen::new();
-        copy.apply_data(&bytes("0420 00 0411 0000 110203 C1 1D 4000 20 0005 120381")).unwrap();
-        copy.apply_data(&screen.repaint()).unwrap();
-        copy
-    }
-
-    #[test]
-    fn sign_on_display() {
-        let screen = screen(SIGN_ON);
-        assert_eq!((screen.rows(), screen.columns(), screen.cells().len()), (24, 80, 1920));
-        let fields: Vec<_> = screen
-            .fields()
-            .iter()
-            .map(|field| (screen.place(field.address), field.length, field.ffw, screen.is_hidden(field)))
-            .collect();
-        assert_eq!(
-            fields,
-            [
-                ((6, 53), 10, 0x4020, false),
-                ((7, 53), 10, 0x4020, true),
-                ((8, 53), 10, 0x4000, false),
-                ((9, 53), 10, 0x4000, false),
-                ((10, 53), 10, 0x4000, false),
-            ]
-        );
-        assert_eq!(screen.pending_read(), Some(Read::MdtFields));
-        assert_eq!(screen.header(), Some([0, 0, 0, 0x19, 0, 0, 0].as_slice()));
-        assert_eq!(screen.error_row(), 24, "row 25 is not on this display");
-        assert_eq!(screen.cursor(), (6, 53));
-        assert!(screen.is_known() && screen.is_exact());
-        assert_eq!(screen.row(6).get(52..63), Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20].as_slice()));
-        assert_eq!(repainted(&screen), screen);
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_tokens_never_panic(tokens in any_tokens()) {
-            let mut screen = Screen::new();
-            for token in &tokens {
-                let _ = screen.apply(&token.token());
-            }
-            let _ = screen.repaint();
-        }
-    }
 }
