@@ -5,4 +5,6 @@
 
 pub mod cli;
 pub mod config;
+pub mod limit;
+pub mod proxyproto;
 pub mod tls;

@@ -236,10 +236,14 @@ fn provider() -> CryptoProvider {
 }
 
 fn pem_error(what: &'static str) -> impl Fn(pem::Error) -> Error {
-    move |error| match error {
-        pem::Error::Io(error) => Error::Read(error),
-        pem::Error::NoItemsFound => Error::Missing(what),
-        other => Error::Pem(other),
+    move |error| {
+        if let pem::Error::Io(error) = error {
+            Error::Read(error)
+        } else if matches!(error, pem::Error::NoItemsFound) {
+            Error::Missing(what)
+        } else {
+            Error::Pem(error)
+        }
     }
 }
 

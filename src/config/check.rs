@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -315,7 +314,7 @@ impl Check<'_> {
                 None
             }
             (None, Some(pins)) => {
-                let pins: Vec<_> = pins.into_inner().iter().map(|pin| self.from_str::<Pin>(pin, "pin")).collect();
+                let pins: Vec<_> = pins.into_inner().iter().map(|pin| self.pin(pin)).collect();
                 pins.into_iter().collect::<Option<_>>().map(HostTrust::Pins)
             }
             (None, None) => Some(HostTrust::System),
@@ -518,11 +517,9 @@ impl Check<'_> {
         net
     }
 
-    fn from_str<T: FromStr<Err = &'static str>>(&mut self, text: &Spanned<String>, what: &str) -> Option<T> {
-        text.as_ref()
-            .parse()
-            .map_err(|expected: &str| self.wrong(text.span(), format!("this is no {what}"), expected))
-            .ok()
+    fn pin(&mut self, text: &Spanned<String>) -> Option<Pin> {
+        let pin = text.as_ref().parse();
+        pin.map_err(|expected: &str| self.wrong(text.span(), "this is no pin", expected)).ok()
     }
 
     fn path(&self, path: &str) -> PathBuf {
