@@ -5,6 +5,8 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod limit;
 pub mod proxyproto;
+pub mod sessions;
 pub mod tls;

@@ -5,6 +5,7 @@
 
 mod check;
 mod completions;
+mod session;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -49,6 +50,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Session(session::Args),
 }
 
 /// What every verb takes.
@@ -143,6 +145,7 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
+        Command::Session(args) => session::run(args, &global).await,
     }
 }
 

@@ -1,0 +1,259 @@
+//! The live sessions: who is connected, how far each has come, and the means to end it.
+//!
+//! A session is listed from its registration until the [`Listed`] is dropped, also when its task panics.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dashmap::DashMap;
+use jiff::Timestamp;
+use policy::{Service, User};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+/// All live sessions of this process.
+#[derive(Debug, Clone, Default)]
+pub struct Sessions(Arc<DashMap<Arc<str>, Arc<Session>>>);
+
+/// One live session.
+#[derive(Debug)]
+pub struct Session {
+    id: Arc<str>,
+    service: Service,
+    listener: Arc<str>,
+    host: Arc<str>,
+    source: SocketAddr,
+    since: Timestamp,
+    end: CancellationToken,
+    progress: Mutex<Progress>,
+    /// Bytes that came from the client.
+    pub client_bytes: AtomicU64,
+    /// Bytes that came from the host.
+    pub host_bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Progress {
+    user: Option<User>,
+    state: State,
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nobody has signed on.
+    SignOn,
+    /// The passcode is asked for.
+    Passcode,
+    /// Admitted.
+    Admitted,
+}
+
+impl State {
+    /// The name in lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignOn => "sign-on",
+            Self::Passcode => "passcode",
+            Self::Admitted => "admitted",
+        }
+    }
+}
+
+/// What a list tells of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The connection's id, as in the audit.
+    pub id: String,
+    /// The user named at the last sign-on.
+    pub user: Option<String>,
+    /// Where the client is.
+    pub source: SocketAddr,
+    /// By which protocol.
+    pub service: Service,
+    /// The listener it came in by.
+    pub listener: String,
+    /// The host it leads to.
+    pub host: String,
+    /// How far it has come.
+    pub state: State,
+    /// When it was opened.
+    pub since: Timestamp,
+    /// Bytes that came from the client.
+    pub client_bytes: u64,
+    /// Bytes that came from the host.
+    pub host_bytes: u64,
+}
+
+/// Why no session was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EndError {
+    /// None has this id.
+    #[error("no session has this id")]
+    NotFound,
+    /// More than one id starts so.
+    #[error("{0} sessions have an id that starts so")]
+    Ambiguous(usize),
+}
+
+/// A session that is listed until this is dropped.
+#[derive(Debug)]
+pub struct Listed {
+    sessions: Sessions,
+    session: Arc<Session>,
+}
+
+impl Sessions {
+    /// Lists `session`.
+    #[must_use]
+    pub fn add(&self, session: Session) -> Listed {
+        let session = Arc::new(session);
+        self.0.insert(Arc::clone(&session.id), Arc::clone(&session));
+        Listed { sessions: self.clone(), session }
+    }
+
+    /// All of them, the oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Summary> {
+        let mut list: Vec<_> = self.0.iter().map(|session| session.summary()).collect();
+        list.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
+        list
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Ends the session whose id is, or alone starts with, `id`.
+    ///
+    /// # Errors
+    /// Where there is none, or more than one.
+    pub fn end(&self, id: &str) -> Result<Summary, EndError> {
+        if id.is_empty() {
+            return Err(EndError::NotFound);
+        }
+        let found: Vec<_> =
+            self.0.iter().filter(|entry| entry.id.starts_with(id)).map(|entry| Arc::clone(entry.value())).collect();
+        match found.as_slice() {
+            [] => Err(EndError::NotFound),
+            [session] => {
+                session.end.cancel();
+                Ok(session.summary())
+            }
+            several => Err(EndError::Ambiguous(several.len())),
+        }
+    }
+}
+
+impl Session {
+    /// A session that nobody has signed on to yet; cancelling `end` ends it.
+    #[must_use]
+    pub fn new(
+        id: Arc<str>,
+        service: Service,
+        listener: Arc<str>,
+        host: Arc<str>,
+        source: SocketAddr,
+        since: Timestamp,
+        end: CancellationToken,
+    ) -> Self {
+        let progress = Mutex::new(Progress { user: None, state: State::SignOn });
+        let (client_bytes, host_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { id, service, listener, host, source, since, end, progress, client_bytes, host_bytes }
+    }
+
+    /// The user who signs on.
+    pub fn set_user(&self, user: Option<User>) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).user = user;
+    }
+
+    /// How far it has come now.
+    pub fn set_state(&self, state: State) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).state = state;
+    }
+
+    /// Cancelled when the session shall end.
+    #[must_use]
+    pub fn end(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    fn summary(&self) -> Summary {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        Summary {
+            id: self.id.as_ref().to_owned(),
+            user: progress.user.as_ref().map(|user| user.as_str().to_owned()),
+            source: self.source,
+            service: self.service,
+            listener: self.listener.as_ref().to_owned(),
+            host: self.host.as_ref().to_owned(),
+            state: progress.state,
+            since: self.since,
+            client_bytes: self.client_bytes.load(Ordering::Relaxed),
+            host_bytes: self.host_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Listed {
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.sessions.0.remove(&self.session.id);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn session(id: &str, second: i64) -> Session {
+        Session::new(
+            id.into(),
+            Service::Telnet,
+            "terminals".into(),
+            "PROD".into(),
+            "192.0.2.7:40001".parse().unwrap(),
+            Timestamp::from_second(second).unwrap(),
+            CancellationToken::new(),
+        )
+    }
+
+    #[test]
+    fn sessions_are_listed_while_they_live() {
+        let sessions = Sessions::default();
+        let second = sessions.add(session("bb", 2));
+        let first = sessions.add(session("aa", 1));
+        first.session().set_user(Some("anna".parse().unwrap()));
+        first.session().set_state(State::Passcode);
+        first.session().host_bytes.store(7, Ordering::Relaxed);
+        let list = sessions.list();
+        assert_eq!(list.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["aa", "bb"]);
+        assert_eq!((list[0].user.as_deref(), list[0].state, list[0].host_bytes), (Some("ANNA"), State::Passcode, 7));
+        drop((first, second));
+        assert_eq!((sessions.list(), sessions.count()), (vec![], 0));
+    }
+
+    #[test]
+    fn sessions_end_by_id_or_its_unambiguous_start() {
+        let sessions = Sessions::default();
+        let kept: Vec<_> = ["abcd", "abef", "xy"].into_iter().map(|id| sessions.add(session(id, 1))).collect();
+        assert_eq!(sessions.end("ab"), Err(EndError::Ambiguous(2)));
+        assert_eq!(sessions.end("q"), Err(EndError::NotFound));
+        assert_eq!(sessions.end(""), Err(EndError::NotFound));
+        assert_eq!(sessions.end("abe").unwrap().id, "abef");
+        let ended: Vec<_> = kept.iter().map(|listed| listed.session().end().is_cancelled()).collect();
+        assert_eq!(ended, [false, true, false]);
+    }
+}
