@@ -6,7 +6,9 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod limit;
 pub mod proxyproto;
 pub mod sessions;
+pub mod terminal;
 pub mod tls;

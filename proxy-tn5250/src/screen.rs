@@ -324,6 +324,12 @@ impl Screen {
         self.cursor.or(self.home).or_else(first).unwrap_or((1, 1))
     }
 
+    /// The buffer address: the cell that the next byte goes to. After SBA row 1, column 0 it is `u16::MAX`.
+    #[must_use]
+    pub const fn address(&self) -> u16 {
+        self.address
+    }
+
     /// The place of the last INSERT CURSOR.
     #[must_use]
     pub const fn home(&self) -> Option<(u8, u8)> {
