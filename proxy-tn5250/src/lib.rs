@@ -21,6 +21,7 @@ pub mod error;
 pub mod input;
 pub mod record;
 pub mod screen;
+pub mod signon;
 pub mod telnet;
 
 pub use error::Error;
