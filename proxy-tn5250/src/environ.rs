@@ -311,3 +311,200 @@ fn is_one_of(name: &[u8], names: &[&str]) -> bool {
 fn names() -> impl Iterator<Item = &'static str> {
     SIGN_ON.into_iter().chain(ALLOWED)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::telnet::{Splitter, Unit, option};
+    use crate::traces::streams;
+
+    fn named(kind: Kind, name: &str, value: Option<&[u8]>) -> Variable {
+        Variable { value: value.map(Bytes::copy_from_slice), ..Variable::new(kind, name, b"") }
+    }
+
+    fn var(name: &str, value: &[u8]) -> Variable {
+        Variable::new(Kind::Var, name, value)
+    }
+
+    fn user(name: &str, value: &[u8]) -> Variable {
+        Variable::new(Kind::UserVar, name, value)
+    }
+
+    /// What a client sends, the variables in it, and how they are written: as they came, if nothing else is said.
+    #[test]
+    fn clients() {
+        let plain = |body: &'static [u8], variables: Vec<Variable>| (body, variables, body);
+        for (body, variables, written) in [
+            plain(b"\0", vec![]),
+            // GNU tn5250: all of it VAR.
+            plain(
+                b"\0\0DEVNAME\x01TESTDEV1\0TERM\x01IBM-3179-2",
+                vec![var("DEVNAME", b"TESTDEV1"), var("TERM", b"IBM-3179-2")],
+            ),
+            plain(
+                b"\0\x03KBDTYPE\x01BRB\x03CODEPAGE\x0137\x03CHARSET\x01697",
+                vec![user("KBDTYPE", b"BRB"), user("CODEPAGE", b"37"), user("CHARSET", b"697")],
+            ),
+            // IBM's own: defined and empty.
+            plain(
+                b"\0\x03IBMRSEED\x01\x03DEVNAME\x01\x03IBMSENDCONFREC\x01YES",
+                vec![user("IBMRSEED", b""), user("DEVNAME", b""), user("IBMSENDCONFREC", b"YES")],
+            ),
+            plain(
+                b"\0\x03IBMRSEED\0USER",
+                vec![named(Kind::UserVar, "IBMRSEED", None), named(Kind::Var, "USER", None)],
+            ),
+            // tn5250j: one ESC for eight zeros.
+            (
+                b"\0\0USER\x01u\x03IBMRSEED\x01\x02\0\0\0\0\0\0\0\0\x03IBMSUBSPW\x01clear\x03IBMCURLIB\x01L",
+                vec![user_named_u(), user("IBMRSEED", &[0; 8]), user("IBMSUBSPW", b"clear"), user("IBMCURLIB", b"L")],
+                b"\0\0USER\x01u\x03IBMRSEED\x01\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\
+                  \x03IBMSUBSPW\x01clear\x03IBMCURLIB\x01L",
+            ),
+            // ts5250: as it should be.
+            plain(
+                b"\0\x03IBMRSEED\x01\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\x03IBMSUBSPW\x01pw",
+                vec![user("IBMRSEED", &[0; 8]), user("IBMSUBSPW", b"pw")],
+            ),
+            // ibmi-mcp: eight raw zeros at the end.
+            (
+                b"\0\0USER\x01u\x03IBMRSEED\x01\0\0\0\0\0\0\0\0",
+                vec![user_named_u(), user("IBMRSEED", &[0; 8])],
+                b"\0\0USER\x01u\x03IBMRSEED\x01\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0\x02\0",
+            ),
+            // An unescaped seed and an unescaped password substitute.
+            (
+                b"\0\x03IBMRSEED\x01a\x03\0b\x01c\x02d\x03ibmsubspw\x01\x03\xFF\0\x00USER\x01u",
+                vec![user("IBMRSEED", b"a\x03\0b\x01c\x02d"), user("ibmsubspw", b"\x03\xFF\0"), user_named_u()],
+                b"\0\x03IBMRSEED\x01a\x02\x03\x02\0b\x02\x01c\x02\x02d\x03ibmsubspw\x01\x02\x03\xFF\x02\0\0USER\x01u",
+            ),
+            // RFC 4777 section 9: an escaped binary value, and one with an IAC.
+            plain(
+                b"\0\x03IBMPPRSRC1\x01\x02\x01\x03IBMENVELOPE\x01\xFF",
+                vec![user("IBMPPRSRC1", b"\x01"), user("IBMENVELOPE", b"\xFF")],
+            ),
+            // What stands in front of the first marker, a second VALUE, an ESC that escapes nothing, one at the end.
+            (
+                b"\0junk\x01\0DEVNAME\x01a\x01b\x02c\x02",
+                vec![var("DEVNAME", b"a\x01b\x02c\x02")],
+                b"\0\0DEVNAME\x01a\x02\x01b\x02\x02c\x02\x02",
+            ),
+            // An ESC in a name hides nothing.
+            (b"\0\x03IBM\x02SUBSPW\x01pw", vec![user("IBMSUBSPW", b"pw")], b"\0\x03IBMSUBSPW\x01pw"),
+            // A value that would be a variable if it were not escaped stays a value.
+            plain(b"\0\x03DEVNAME\x01X\x02\x03IBMSUBSPW\x02\x01pw", vec![user("DEVNAME", b"X\x03IBMSUBSPW\x01pw")]),
+        ] {
+            let parsed = parse(body).unwrap();
+            assert_eq!(parsed.variables(), variables, "{}", body.escape_ascii());
+            assert!(matches!(parsed, Environ::Is(_)));
+            assert_eq!(parsed.write().escape_ascii().to_string(), written.escape_ascii().to_string());
+            assert_eq!(parse(written).unwrap(), parsed, "{}", body.escape_ascii());
+        }
+    }
+
+    fn user_named_u() -> Variable {
+        var("USER", b"u")
+    }
+
+    #[test]
+    fn what_a_host_sends_stays_as_it_is() {
+        for body in [
+            &b"\x01\x03IBMRSEED\x7D\xB0\x31\x2E\xDF\x78\x0E\x81\0\x03"[..],
+            b"\x01\x03IBMRSEED\0\x01\x02\x03\0\x01\x02\x03\x03IBMSUBSPW\x03\0",
+            b"\x01\x03DEVNAME",
+            b"\x01",
+        ] {
+            let parsed = parse(body).unwrap();
+            assert_eq!(parsed, Environ::Send(Bytes::copy_from_slice(&body[1..])));
+            assert_eq!(parsed.write(), body);
+            assert!(parsed.variables().is_empty());
+        }
+    }
+
+    #[test]
+    fn unknown_verbs_and_too_many_variables_are_refused() {
+        assert_eq!(parse(b""), Err(Error::new("neither IS, SEND nor INFO", 0)));
+        assert_eq!(parse(b"\x03USER"), Err(Error::new("neither IS, SEND nor INFO", 0)));
+        let list = [vec![IS], b"\0A".repeat(VARIABLES_MAX)].concat();
+        assert_eq!(parse(&list).unwrap().variables().len(), VARIABLES_MAX);
+        let offset = list.len();
+        assert_eq!(parse(&[&list[..], b"\0B"].concat()), Err(Error::new("too many variables", offset)));
+    }
+
+    #[test]
+    fn names_count_in_any_case_and_of_any_kind() {
+        let mut environ = parse(b"\0\x03user\x01anna\0DEVNAME\x01D\0USER\x01bob\0Codepage\x01\xE9").unwrap();
+        assert_eq!(environ.variable("USER").and_then(Variable::text), Some("bob"));
+        assert!(environ.has_repeated("User") && !environ.has_repeated("DEVNAME"));
+        assert_eq!(environ.variable("CODEPAGE").and_then(Variable::text), None);
+        assert_eq!(environ.variable("CHARSET"), None);
+        environ.retain(|variable| is_allowed(&variable.name));
+        assert_eq!(environ.write(), b"\0\0DEVNAME\x01D\0Codepage\x01\xE9");
+        for name in SIGN_ON {
+            assert!(is_sign_on(name.as_bytes()) && is_sign_on(name.to_lowercase().as_bytes()), "{name}");
+            assert!(!is_allowed(name.as_bytes()), "{name}");
+        }
+        for name in ALLOWED {
+            assert!(is_allowed(name.to_lowercase().as_bytes()) && !is_sign_on(name.as_bytes()), "{name}");
+        }
+        for name in [&b""[..], b"IBMSUBSPW2", b"LD_PRELOAD", b"IBMSUBSP"] {
+            assert!(!is_allowed(name) && !is_sign_on(name), "{}", name.escape_ascii());
+        }
+        assert!(is_sign_on(b"IBMRSEED\0\0\0\0\0\0\0\0"));
+    }
+
+    #[test]
+    fn debug_shows_no_value_and_no_unknown_name() {
+        let shown = format!("{:?}", parse(b"\0\x03ibmsubspw\x01secret\0hunter2").unwrap());
+        assert!(shown.contains("IBMSUBSPW") && !shown.contains("secret") && !shown.contains("hunter2"), "{shown}");
+        assert_eq!(format!("{:?}", parse(b"\x01\x03IBMRSEEDsecret").unwrap()), "Send(..)");
+    }
+
+    #[test]
+    fn recorded_variables_are_written_back_byte_for_byte() {
+        for stream in streams() {
+            let (mut splitter, mut buffer) = (Splitter::new(), bytes::BytesMut::from(&stream.bytes()[..]));
+            while let Some(frame) = splitter.take(&mut buffer).unwrap() {
+                if let Unit::Subnegotiation { option: option::NEW_ENVIRON, body } = frame.unit {
+                    let environ = parse(&body).unwrap();
+                    assert_eq!(environ.write(), body, "{}", stream.name);
+                    assert_eq!(matches!(environ, Environ::Send(_)), !stream.is_client, "{}", stream.name);
+                }
+            }
+        }
+    }
+
+    fn variable() -> impl Strategy<Value = Variable> {
+        let kind = prop_oneof![Just(Kind::Var), Just(Kind::UserVar)];
+        let name = prop_oneof![
+            proptest::sample::select(&SIGN_ON[..]).prop_map(str::to_owned),
+            proptest::sample::select(&ALLOWED[..]).prop_map(str::to_owned),
+            "[A-Z][A-Z0-9_]{1,12}",
+        ];
+        let byte = prop_oneof![0..4_u8, any::<u8>()];
+        (kind, name, proptest::option::of(vec(byte, 0..20)))
+            .prop_map(|(kind, name, value)| named(kind, &name, value.as_deref()))
+    }
+
+    proptest! {
+        #[test]
+        fn parse_and_write_are_inverse(variables in vec(variable(), 0..12), info: bool) {
+            let environ = if info { Environ::Info(variables) } else { Environ::Is(variables) };
+            prop_assert_eq!(parse(&environ.write()), Ok(environ));
+        }
+
+        #[test]
+        fn whatever_is_sent_is_understood_once(list in vec(prop_oneof![3 => 0..4_u8, 2 => b'A'..=b'C', 1 => any::<u8>()], 0..300)) {
+            let body = [&[IS], &list[..]].concat();
+            if let Ok(environ) = parse(&body) {
+                prop_assert!(environ.variables().len() <= VARIABLES_MAX);
+                let written = environ.write();
+                prop_assert!(written.len() <= 2 * body.len());
+                prop_assert_eq!(parse(&written), Ok(environ));
+            }
+        }
+    }
+}

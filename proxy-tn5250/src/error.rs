@@ -33,7 +33,7 @@ pub(crate) struct Stop {
 
 impl ParseError<&[u8]> for Stop {
     fn from_error_kind(input: &[u8], kind: ErrorKind) -> Self {
-        let what = if kind == ErrorKind::Eof { "unexpected end or surplus" } else { "unexpected byte" };
+        let what = if kind == ErrorKind::Eof { "unexpected end" } else { "unexpected byte" };
         Self { left: input.len(), what }
     }
 

@@ -23,5 +23,7 @@ pub mod record;
 pub mod screen;
 pub mod signon;
 pub mod telnet;
+#[cfg(test)]
+mod traces;
 
 pub use error::Error;

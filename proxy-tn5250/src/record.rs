@@ -228,3 +228,129 @@ impl Startup {
         Record { reserved: 0x9000, flags, flags2, opcode, extra: &[0x20], data: &data }.write()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::telnet::unescape;
+    use crate::traces::streams;
+
+    #[test]
+    fn headers() {
+        let query = b"\x00\x11\x12\xA0\x00\x00\x04\x00\x00\x03\x04\xF3\x00\x05\xD9\x70\x00";
+        let record = parse(query).unwrap();
+        let data = &b"\x04\xF3\x00\x05\xD9\x70\x00"[..];
+        let (flags, flags2, opcode) = (Flags::NONE, 0, Opcode::PUT_GET);
+        assert_eq!(record, Record { reserved: 0, flags, flags2, opcode, extra: b"", data });
+        assert_eq!(record.write(), query);
+        assert!(!record.is_startup() && !record.is_printer() && record.flags.is_empty());
+
+        let request = parse(b"\x00\x0C\x12\xA0\x00\x00\x04\x04\x80\x00\xF9\xF0").unwrap();
+        assert!(request.flags.has(Flags::SRQ) && !request.flags.has(Flags::ATN));
+        assert_eq!((request.flags2, request.data), (0x80, &b"\xF9\xF0"[..]));
+
+        let printed = parse(b"\x00\x11\x12\xA0\x01\x01\x0A\x08\x00\x01\x00\x00\x00\x00\x00\x00\x00").unwrap();
+        assert!(printed.is_printer());
+        assert_eq!((printed.extra.len(), printed.data.len()), (6, 1));
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_with_its_place() {
+        for (content, error) in [
+            (&b""[..], Error::new("length of the record", 0)),
+            (b"\x00", Error::new("length of the record", 0)),
+            (b"\x00\x0B\x12\xA0\x00\x00\x04\x00\x00\x03", Error::new("length of the record", 0)),
+            (b"\x00\x0A\x12\xA1\x00\x00\x04\x00\x00\x03", Error::new("no 12A0", 2)),
+            (b"\x00\x0A\x12\xA0\x00\x00\x03\x00\x00\x03", Error::new("length of the variable header", 6)),
+            (b"\x00\x0A\x12\xA0\x00\x00\x05\x00\x00\x03", Error::new("variable header cut off", 10)),
+            (b"\x00\x06\x12\xA0\x00\x00", Error::new("length of the variable header", 6)),
+            (b"\x00\x08\x12\xA0\x00\x00\x04\x00", Error::new("unexpected end", 8)),
+            (b"\x11\x00\x00\x01\xFF\xFF\x02", Error::new("length of the record", 0)),
+        ] {
+            assert_eq!(parse(content), Err(error), "{content:02x?}");
+        }
+    }
+
+    #[test]
+    fn start_up_records() {
+        let ok = Startup { code: "I902".into(), system: "PUB400".into(), device: "QPADEV001Q".into() };
+        let content = ok.write();
+        assert_eq!(content.len(), 73);
+        assert_eq!(content[..20], *b"\x00\x49\x12\xA0\x90\x00\x05\x60\x06\x00\x20\xC0\x00\x3D\x00\x00\xC9\xF9\xF0\xF2");
+        let record = parse(&content).unwrap();
+        assert!(record.is_startup() && ok.is_success());
+        assert_eq!(startup(&record), Some(ok));
+
+        let busy = Startup { code: "8902".into(), system: "RS035".into(), device: String::new() };
+        let mut content = busy.write();
+        assert_eq!(startup(&parse(&content).unwrap()), Some(busy.clone()));
+        assert!(!busy.is_success());
+        content[28..38].fill(0);
+        assert_eq!(startup(&parse(&content).unwrap()), Some(busy));
+
+        let short = b"\x00\x0B\x12\xA0\x90\x00\x05\x60\x06\x00\x20";
+        assert_eq!(startup(&parse(short).unwrap()), None);
+    }
+
+    #[test]
+    fn nothing_too_long_is_written() {
+        let (flags, flags2, opcode) = (Flags::NONE, 0, Opcode::PUT_GET);
+        let (extra, data) = (&[1; 300][..], &[2; 70_000][..]);
+        let content = Record { reserved: 0, flags, flags2, opcode, extra, data }.write();
+        assert_eq!(content.len(), 65_535);
+        assert_eq!(parse(&content).unwrap().extra.len(), 251);
+    }
+
+    #[test]
+    fn debug_shows_no_data() {
+        let shown = format!("{:?}", parse(b"\x00\x0D\x12\xA0\x00\x00\x04\x00\x00\x03abc").unwrap());
+        assert!(shown.contains("data_length: 3") && !shown.contains("97"), "{shown}");
+    }
+
+    #[test]
+    fn recorded_records_are_written_back_byte_for_byte() {
+        for stream in streams().iter().filter(|stream| stream.is_5250) {
+            for (wire, content) in stream.records() {
+                let record = parse(&content).unwrap_or_else(|error| panic!("{}: {error}", stream.name));
+                assert_eq!(record.write(), content, "{}", stream.name);
+                assert_eq!(unescape(&wire), content, "{}", stream.name);
+                if let Some(startup) = startup(&record) {
+                    assert!(!startup.system.is_empty(), "{}", stream.name);
+                    assert_eq!(startup.is_success(), startup.code.starts_with('I'), "{}", stream.name);
+                    if startup.is_success() {
+                        assert_eq!(startup.write(), content, "{}", stream.name);
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parse_and_write_are_inverse(
+            reserved: u16, flags: u8, flags2: u8, opcode: u8, extra in vec(any::<u8>(), 0..=251),
+            data in vec(any::<u8>(), 0..600),
+        ) {
+            let (flags, opcode) = (Flags(flags), Opcode(opcode));
+            let record = Record { reserved, flags, flags2, opcode, extra: &extra, data: &data };
+            let content = record.write();
+            prop_assert_eq!(parse(&content), Ok(record));
+        }
+
+        #[test]
+        fn whatever_parses_is_written_back(mut content in vec(any::<u8>(), 10..80), kind in 0..3_u8) {
+            let length = u8::try_from(content.len()).unwrap();
+            content[..4].copy_from_slice(&[0, length, 0x12, 0xA0]);
+            if kind > 0 {
+                content[6] = 4 + content[6] % 8;
+            }
+            if let Ok(record) = parse(&content) {
+                prop_assert_eq!(record.write(), &content[..]);
+                let _ = startup(&record);
+            }
+        }
+    }
+}

@@ -14,6 +14,10 @@ use memchr::memchr;
 
 use crate::Error;
 
+mod terminal;
+
+pub use terminal::{Mode, TerminalType, is_wide, mode_of, terminal_type};
+
 /// The most wire bytes of one record with its IAC EOR: a record counts its length in 16 bits, and every byte of it may
 /// be doubled. Commands inside a record come on top, up to [`SUBNEGOTIATION_MAX`] bytes of them per record.
 pub const RECORD_MAX: usize = 2 * 65_535 + 2;
@@ -431,132 +435,49 @@ fn double_into(mut plain: &[u8], wire: &mut Vec<u8>) {
     wire.extend_from_slice(plain);
 }
 
-/// The body of a TERMINAL-TYPE subnegotiation (RFC 1091).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TerminalType<'a> {
-    /// The client's terminal type.
-    Is(&'a [u8]),
-    /// The host asks for the next one.
-    Send,
-}
-
-impl TerminalType<'_> {
-    /// The body for the wire, for [`write_subnegotiation`].
-    #[must_use]
-    pub fn write(&self) -> Vec<u8> {
-        match self {
-            Self::Is(name) => [&[0], *name].concat(),
-            Self::Send => vec![1],
-        }
-    }
-}
-
-/// Parses the body of a TERMINAL-TYPE subnegotiation.
-///
-/// # Errors
-/// The body is neither IS with a name nor SEND alone.
-pub fn terminal_type(body: &[u8]) -> Result<TerminalType<'_>, Error> {
-    match body {
-        [0, name @ ..] if !name.is_empty() => Ok(TerminalType::Is(name)),
-        [1] => Ok(TerminalType::Send),
-        [0] => Err(Error::new("terminal type without a name", 1)),
-        _ => Err(Error::new("neither IS nor SEND", 0)),
-    }
-}
-
-/// What the host speaks with a terminal type: it picks 5250, 3270, VT or ASCII by the name alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// A 5250 display.
-    Display,
-    /// A 5250 printer: records, but no operator and no sign-on.
-    Printer,
-    /// Anything else, with which the host speaks another protocol.
-    Other,
-}
-
-/// The 5250 displays of RFC 1205 §1 and of IBM's list of emulation types, without "IBM-"; true: can show 27×132.
-const DISPLAYS: [(&[u8], bool); 15] = [
-    (b"3179-2", false),
-    (b"3180-2", true),
-    (b"3196-A1", false),
-    (b"3477-FC", true),
-    (b"3477-FG", true),
-    (b"3486-BA", false),
-    (b"3487-HA", false),
-    (b"3487-HC", false),
-    (b"5251-11", false),
-    (b"5291-1", false),
-    (b"5292-2", false),
-    (b"5555-B01", false),
-    (b"5555-C01", true),
-    (b"5555-G01", false),
-    (b"5555-G02", true),
-];
-
-/// The printers of RFC 4777 §9.
-const PRINTERS: [&[u8]; 2] = [b"3812-1", b"5553-B01"];
-
-/// The mode that the host falls into with this terminal type. An allow-list: what is not on it is [`Mode::Other`].
-#[must_use]
-pub fn mode_of(terminal_type: &[u8]) -> Mode {
-    if display(terminal_type).is_some() {
-        Mode::Display
-    } else if model(terminal_type).is_some_and(|model| PRINTERS.iter().any(|known| known.eq_ignore_ascii_case(model))) {
-        Mode::Printer
-    } else {
-        Mode::Other
-    }
-}
-
-/// Whether this is a display that can show 27 rows of 132 columns.
-#[must_use]
-pub fn is_wide(terminal_type: &[u8]) -> bool {
-    display(terminal_type).unwrap_or(false)
-}
-
-fn display(terminal_type: &[u8]) -> Option<bool> {
-    let model = model(terminal_type)?;
-    DISPLAYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(model)).map(|(_, wide)| *wide)
-}
-
-fn model(terminal_type: &[u8]) -> Option<&[u8]> {
-    let (maker, model) = terminal_type.split_at_checked(4)?;
-    maker.eq_ignore_ascii_case(b"IBM-").then_some(model)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-    fn frames(pieces: &[&[u8]]) -> Result<Vec<Frame>, Error> {
-        let mut splitter = Splitter::new();
-        let mut buffer = BytesMut::new();
-        let mut frames = Vec::new();
+    use super::*;
+    use crate::traces::streams;
+
+    /// What comes out when the pieces go in one after the other: frames, and the error that ended it.
+    fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, Option<Error>, usize) {
+        let (mut splitter, mut buffer, mut frames) = (Splitter::new(), BytesMut::new(), Vec::new());
         for piece in pieces {
             buffer.extend_from_slice(piece);
-            while let Some(frame) = splitter.take(&mut buffer)? {
-                frames.push(frame);
+            loop {
+                match splitter.take(&mut buffer) {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (frames, Some(error), buffer.len()),
+                }
             }
         }
-        Ok(frames)
+        (frames, None, buffer.len())
     }
 
     #[test]
     fn units() {
         let record = |embedded| Unit::Record { embedded };
-        let body = |body: &'static [u8]| Bytes::from_static(body);
+        let subnegotiation = |option, body| Unit::Subnegotiation { option, body: Bytes::from_static(body) };
         for (wire, unit) in [
             (&b"\xFF\xFD\x27"[..], Unit::Negotiation { verb: Verb::Do, option: option::NEW_ENVIRON }),
             (b"\xFF\xFB\xFF", Unit::Negotiation { verb: Verb::Will, option: 0xFF }),
-            (b"\xFF\xFA\x18\x01\xFF\xF0", Unit::Subnegotiation { option: 0x18, body: body(b"\x01") }),
-            (b"\xFF\xFA\x27\xFF\xF0", Unit::Subnegotiation { option: 0x27, body: body(b"") }),
-            (b"\xFF\xFA\x27a\xFF\xFFb\xFF\xF0", Unit::Subnegotiation { option: 0x27, body: body(b"a\xFFb") }),
-            (b"\xFF\xFA\xFF\xFFa\xFF\xF0", Unit::Subnegotiation { option: 0xFF, body: body(b"a") }),
+            (b"\xFF\xFC\x06", Unit::Negotiation { verb: Verb::Wont, option: option::TIMING_MARK }),
+            (b"\xFF\xFE\x28", Unit::Negotiation { verb: Verb::Dont, option: option::TN3270E }),
+            (b"\xFF\xFA\x18\x01\xFF\xF0", subnegotiation(0x18, b"\x01")),
+            (b"\xFF\xFA\x27\xFF\xF0", subnegotiation(0x27, b"")),
+            (b"\xFF\xFA\x27a\xFF\xFFb\xFF\xF0", subnegotiation(0x27, b"a\xFFb")),
+            (b"\xFF\xFA\x27a\xFF\xFF\xF0b\xFF\xF0", subnegotiation(0x27, b"a\xFF\xF0b")),
+            (b"\xFF\xFA\xFF\xFFa\xFF\xF0", subnegotiation(0xFF, b"a")),
             (b"\xFF\xF1", Unit::Command(0xF1)),
             (b"\xFF\xF0", Unit::Command(0xF0)),
             (b"\xFF\x00\x2A", Unit::Command(0x00)),
             (b"\xFF\x48\x2A", Unit::Command(0x48)),
+            (b"\xFF\x48", Unit::Command(0x48)),
             (b"\xFF\xEF", record(false)),
             (b"abc\xFF\xEF", record(false)),
             (b"\xFF\xFFa\xFF\xEF", record(false)),
@@ -565,11 +486,217 @@ mod tests {
             (b"a\xFF\xFD\x06\xFF\xEF", record(true)),
             (b"a\xFF\xFA\x18\xEF\xFF\xF0b\xFF\xEF", record(true)),
         ] {
-            let all = frames(&[wire, b"\xFF\xF1"]).unwrap();
-            assert_eq!(all.len(), 2, "{wire:02x?}");
-            assert_eq!((&all[0].wire[..], &all[0].unit), (wire, &unit), "{wire:02x?}");
-            let bytewise: Vec<&[u8]> = wire.chunks(1).chain([&b"\xFF"[..], b"\xF1"]).collect();
-            assert_eq!(frames(&bytewise).unwrap(), all, "{wire:02x?}");
+            let (frames, error, left) = split([wire, b"\xFF\xF1"]);
+            assert_eq!((error, left, frames.len()), (None, 0, 2), "{wire:02x?}");
+            assert_eq!((&frames[0].wire[..], &frames[0].unit), (wire, &unit), "{wire:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_telnet_is_refused_with_its_place() {
+        for (wire, error) in [
+            (&b"\xFF\xFA\xFF\xF0"[..], Error::new("subnegotiation without an option", 2)),
+            (b"\xFF\xFA\x27ab\xFF\xF1", Error::new("command inside a subnegotiation", 5)),
+            (b"\xFF\xFA\x27ab\xFF\xEF", Error::new("command inside a subnegotiation", 5)),
+            (b"ab\xFF\xFA\x27\xFF\xFA", Error::new("command inside a subnegotiation", 5)),
+        ] {
+            assert_eq!(split([wire]).1, Some(error), "{wire:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_record_passes_and_one_byte_more_does_not() {
+        let longest = write_record(&[IAC; 65_535]);
+        assert_eq!(longest.len(), RECORD_MAX);
+        assert_eq!(split([&longest[..]]).0.len(), 1);
+        let with_command = [&b"\xFF\xF1"[..], &longest].concat();
+        assert_eq!(split([&with_command[..]]).0.len(), 2);
+        let inside = [&b"a\xFF\xF1"[..], &longest[2..]].concat();
+        assert_eq!(
+            split([&inside[..]]).0,
+            [Frame { wire: inside.clone().into(), unit: Unit::Record { embedded: true } }]
+        );
+
+        let over = Some(Error::new("record over the limit", RECORD_MAX));
+        let too_long = [&b"a"[..], &longest].concat();
+        assert_eq!(split([&too_long[..]]).1, over);
+        assert_eq!(split(too_long.chunks(1000)).1, over);
+        assert_eq!(split([&vec![0x40; RECORD_MAX][..]]).1, None);
+        assert_eq!(split([&vec![0x40; RECORD_MAX + 1][..]]).1, over);
+    }
+
+    #[test]
+    fn a_subnegotiation_without_end_is_refused() {
+        let over = Some(Error::new("subnegotiation over the limit", SUBNEGOTIATION_MAX));
+        let ticket = write_subnegotiation(option::NEW_ENVIRON, &[b'a'; SUBNEGOTIATION_MAX - 5]);
+        assert_eq!(ticket.len(), SUBNEGOTIATION_MAX);
+        assert_eq!(split([&ticket[..]]).0.len(), 1);
+        let endless = [&b"\xFF\xFA\x27"[..], &[b'a'; 3 * SUBNEGOTIATION_MAX]].concat();
+        assert_eq!(split([&endless[..]]).1, over);
+        let (_, error, held) = split(endless.chunks(100));
+        assert_eq!(error, over);
+        assert!(held <= SUBNEGOTIATION_MAX + 100);
+
+        let inside = [b"record", &endless[..]].concat();
+        assert_eq!(split([&inside[..]]).1, over);
+        let many = [b"record".to_vec(), b"\xFF\xF1".repeat(SUBNEGOTIATION_MAX)].concat();
+        assert_eq!(split([&many[..]]).1, over);
+        assert_eq!(split(many.chunks(7)).1, over);
+    }
+
+    #[test]
+    fn an_emptied_buffer_keeps_no_memory() {
+        let (mut splitter, mut buffer) = (Splitter::new(), BytesMut::with_capacity(4096));
+        buffer.extend_from_slice(b"abc\xFF\xEF\xFF\xF1");
+        assert!(splitter.take(&mut buffer).unwrap().is_some());
+        assert!(buffer.capacity() > 0);
+        assert!(splitter.take(&mut buffer).unwrap().is_some());
+        assert_eq!(buffer.capacity(), 0);
+        assert_eq!(splitter.take(&mut buffer), Ok(None));
+    }
+
+    #[test]
+    fn content_of_records() {
+        let borrowed = unescape(b"abc\xFF\xEF");
+        assert!(matches!(borrowed, Cow::Borrowed(b"abc")));
+        for (wire, content, commands) in [
+            (&b"\xFF\xEF"[..], &b""[..], &[][..]),
+            (b"\xFF\xFF\xFF\xEF", b"\xFF", &[]),
+            (b"a\xFF\xFFb\xFF\xFF\xFF\xEF", b"a\xFFb\xFF", &[]),
+            (b"a\xFF\xFF\xEF\xFF\xEF", b"a\xFF\xEF", &[]),
+            (b"a\xFF\xF1b\xFF\xEF", b"ab", &[&b"\xFF\xF1"[..]]),
+            (b"a\xFF\xFD\xFF\xFFb\xFF\xEF", b"a", &[b"\xFF\xFD\xFF", b"\xFFb"]),
+            (b"a\xFF\xFA\x18\xFF\xFF\xF0\xFF\xF0b\xFF\xEF", b"ab", &[b"\xFF\xFA\x18\xFF\xFF\xF0\xFF\xF0"]),
+            (b"\xFF\xFFa\xFF\xFD\x06\xFF\xF9\xFF\xEF", b"\xFFa", &[b"\xFF\xFD\x06", b"\xFF\xF9"]),
+            (b"cut off\xFF", b"cut off", &[]),
+            (b"cut off\xFF\xFA\x18", b"cut off", &[b"\xFF\xFA\x18"]),
+            (b"cut off\xFF\xFD", b"cut off", &[b"\xFF\xFD"]),
+        ] {
+            assert_eq!(*unescape(wire), *content, "{wire:02x?}");
+            assert_eq!(embedded(wire), commands, "{wire:02x?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_bytes() {
+        let (frames, ..) = split([&b"\xFF\xFA\x27secret\xFF\xF0secret\xFF\xEF"[..]]);
+        let shown = format!("{frames:?}");
+        assert_eq!(
+            shown,
+            "[Frame { length: 11, unit: Subnegotiation { option: 39, .. } }, \
+             Frame { length: 8, unit: Record { embedded: false } }]"
+        );
+    }
+
+    #[test]
+    fn recorded_sessions_are_written_back_byte_for_byte() {
+        for stream in streams() {
+            let bytes = stream.bytes();
+            let (frames, error, left) = split(stream.pieces.iter().map(Vec::as_slice));
+            assert_eq!(error, None, "{}", stream.name);
+            let wires: Vec<&[u8]> = frames.iter().map(|frame| &frame.wire[..]).collect();
+            assert_eq!(wires.concat(), bytes[..bytes.len() - left], "{}", stream.name);
+            assert!(left == 0 || !stream.is_5250, "{}: {left} bytes left", stream.name);
+            assert_eq!(split(bytes.chunks(1)), (frames.clone(), None, left), "{}", stream.name);
+            for frame in frames {
+                let written = match &frame.unit {
+                    Unit::Record { embedded } => {
+                        assert!(!embedded, "{}", stream.name);
+                        write_record(&unescape(&frame.wire))
+                    }
+                    Unit::Negotiation { verb, option } => write_negotiation(*verb, *option),
+                    Unit::Subnegotiation { option: option::TERMINAL_TYPE, body } => {
+                        write_subnegotiation(option::TERMINAL_TYPE, &terminal_type(body).unwrap().write())
+                    }
+                    Unit::Subnegotiation { option, body } => write_subnegotiation(*option, body),
+                    Unit::Command(command) => panic!("{}: command {command:02x}", stream.name),
+                };
+                assert_eq!(written, frame.wire, "{}", stream.name);
+            }
+        }
+    }
+
+    /// Bytes with more than their share of those that mean something to telnet.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        vec(prop_oneof![2 => any::<u8>(), 3 => Just(IAC), 3 => 0xEC..=0xFE_u8, 1 => 0..4_u8], 0..200)
+    }
+
+    fn cuts() -> impl Strategy<Value = Vec<usize>> {
+        vec(1..9_usize, 200)
+    }
+
+    fn cut<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+        let mut pieces = Vec::new();
+        for size in sizes {
+            let (piece, rest) = bytes.split_at((*size).min(bytes.len()));
+            pieces.push(piece);
+            bytes = rest;
+        }
+        pieces.push(bytes);
+        pieces
+    }
+
+    fn unit() -> impl Strategy<Value = (Bytes, Option<Unit>)> {
+        let verb = prop_oneof![Just(Verb::Will), Just(Verb::Wont), Just(Verb::Do), Just(Verb::Dont)];
+        prop_oneof![
+            bytes().prop_map(|content| (write_record(&content), None)),
+            (verb, any::<u8>()).prop_map(|(verb, option)| {
+                (write_negotiation(verb, option), Some(Unit::Negotiation { verb, option }))
+            }),
+            (any::<u8>(), bytes()).prop_map(|(option, body)| {
+                let wire = write_subnegotiation(option, &body);
+                (wire, Some(Unit::Subnegotiation { option, body: body.into() }))
+            }),
+            (0xF0..=0xF9_u8)
+                .prop_map(|command| { (Bytes::copy_from_slice(&[IAC, command]), Some(Unit::Command(command))) }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_input_is_cut_changes_nothing(bytes in bytes(), sizes in cuts()) {
+            let (frames, error, left) = split([&bytes[..]]);
+            let (cut_frames, cut_error, cut_left) = split(cut(&bytes, &sizes));
+            prop_assert_eq!((&frames, error), (&cut_frames, cut_error));
+            if error.is_none() {
+                prop_assert_eq!(left, cut_left);
+                let wires: Vec<&[u8]> = frames.iter().map(|frame| &frame.wire[..]).collect();
+                prop_assert_eq!(wires.concat(), &bytes[..bytes.len() - left]);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_taken(units in vec(unit(), 0..8), sizes in cuts()) {
+            let stream: Vec<u8> = units.iter().flat_map(|(wire, _)| wire.to_vec()).collect();
+            let (frames, error, left) = split(cut(&stream, &sizes));
+            prop_assert_eq!((error, left), (None, 0));
+            let expected: Vec<Frame> = units
+                .into_iter()
+                .map(|(wire, unit)| Frame { wire, unit: unit.unwrap_or(Unit::Record { embedded: false }) })
+                .collect();
+            prop_assert_eq!(frames, expected);
+        }
+
+        #[test]
+        fn content_survives_escaping(content in bytes()) {
+            let wire = write_record(&content);
+            prop_assert_eq!(&*unescape(&wire), &content[..]);
+            prop_assert_eq!(embedded(&wire), Vec::<Bytes>::new());
+        }
+
+        #[test]
+        fn a_record_is_its_content_and_what_stands_inside(bytes in bytes()) {
+            for frame in split([&bytes[..]]).0 {
+                if let Unit::Record { embedded: inside } = frame.unit {
+                    let commands = embedded(&frame.wire);
+                    prop_assert_eq!(inside, !commands.is_empty());
+                    let doubled = write_record(&unescape(&frame.wire)).len();
+                    prop_assert_eq!(doubled + commands.iter().map(Bytes::len).sum::<usize>(), frame.wire.len());
+                } else {
+                    let _ = (unescape(&frame.wire), embedded(&frame.wire));
+                }
+            }
+            let _ = (unescape(&bytes), embedded(&bytes));
         }
     }
 }
