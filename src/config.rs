@@ -64,6 +64,8 @@ pub struct Gateway {
     pub time_zone: TimeZone,
     /// The store's file.
     pub store: PathBuf,
+    /// The file of the deployment key, under which passcodes are hashed.
+    pub key_file: PathBuf,
     /// The control socket.
     pub control: PathBuf,
 }
@@ -286,10 +288,10 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long connecting to a host may take.
     pub host_connect: Duration,
-    /// How long a connection may stay without being admitted.
-    pub unauthenticated_time: Duration,
+    /// How long a terminal may stand at the sign-on display.
+    pub sign_on: Duration,
     /// How long a prompt waits for its answer.
-    pub prompt_time: Duration,
+    pub prompt: Duration,
 }
 
 impl Default for Limits {
@@ -300,8 +302,8 @@ impl Default for Limits {
             unauthenticated: 1_000,
             handshake: Duration::from_secs(10),
             host_connect: Duration::from_secs(10),
-            unauthenticated_time: Duration::from_secs(600),
-            prompt_time: Duration::from_secs(120),
+            sign_on: Duration::from_secs(3_600),
+            prompt: Duration::from_secs(300),
         }
     }
 }

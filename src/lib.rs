@@ -10,5 +10,6 @@ pub mod demo;
 pub mod limit;
 pub mod proxyproto;
 pub mod sessions;
+pub mod stream;
 pub mod terminal;
 pub mod tls;

@@ -175,6 +175,10 @@ impl Check<'_> {
             None => Some(TimeZone::system()),
         };
         let store = gateway.store.as_ref().map_or_else(|| STORE.into(), |store| self.path(store.as_ref()));
+        let key_file = gateway
+            .key_file
+            .as_ref()
+            .map_or_else(|| store.with_extension("key"), |key_file| self.path(key_file.as_ref()));
         let control = match &gateway.control {
             Some(control) => self.path(control.as_ref()),
             None => store.with_extension("sock"),
@@ -184,7 +188,7 @@ impl Check<'_> {
             let message = format!("the control socket's path `{}` is too long", control.display());
             self.wrong(span, message, format!("a path `control` of at most {SOCKET_PATH_MAX} bytes"));
         }
-        Some(Gateway { name: name?, node: node?, time_zone: time_zone?, store, control })
+        Some(Gateway { name: name?, node: node?, time_zone: time_zone?, store, key_file, control })
     }
 
     fn smtp(&mut self, smtp: Spanned<file::Smtp>) -> Option<Smtp> {
@@ -446,17 +450,16 @@ impl Check<'_> {
         let unauthenticated = self.count(limits.unauthenticated.as_ref(), default.unauthenticated);
         let handshake = self.seconds(limits.handshake_seconds.as_ref(), default.handshake, 300);
         let host_connect = self.seconds(limits.host_connect_seconds.as_ref(), default.host_connect, 300);
-        let unauthenticated_time =
-            self.seconds(limits.unauthenticated_seconds.as_ref(), default.unauthenticated_time, 86_400);
-        let prompt_time = self.seconds(limits.prompt_seconds.as_ref(), default.prompt_time, 3_600);
+        let sign_on = self.seconds(limits.sign_on_seconds.as_ref(), default.sign_on, 86_400);
+        let prompt = self.seconds(limits.prompt_seconds.as_ref(), default.prompt, 3_600);
         Some(Limits {
             connections: connections?,
             connections_per_source: per_source?,
             unauthenticated: unauthenticated?,
             handshake: handshake?,
             host_connect: host_connect?,
-            unauthenticated_time: unauthenticated_time?,
-            prompt_time: prompt_time?,
+            sign_on: sign_on?,
+            prompt: prompt?,
         })
     }
 

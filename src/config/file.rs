@@ -31,6 +31,7 @@ pub(super) struct Gateway {
     pub(super) node: Option<Spanned<String>>,
     pub(super) time_zone: Option<Spanned<String>>,
     pub(super) store: Option<Spanned<String>>,
+    pub(super) key_file: Option<Spanned<String>>,
     pub(super) control: Option<Spanned<String>>,
 }
 
@@ -116,6 +117,6 @@ pub(super) struct Limits {
     pub(super) unauthenticated: Option<Spanned<u32>>,
     pub(super) handshake_seconds: Option<Spanned<u32>>,
     pub(super) host_connect_seconds: Option<Spanned<u32>>,
-    pub(super) unauthenticated_seconds: Option<Spanned<u32>>,
+    pub(super) sign_on_seconds: Option<Spanned<u32>>,
     pub(super) prompt_seconds: Option<Spanned<u32>>,
 }
