@@ -280,11 +280,14 @@ pub struct QueryReply<'a> {
     pub row: u8,
     /// Column of the cursor; 0 with most clients.
     pub column: u8,
+    /// The structured field's length as the client counts it: from its own two bytes on, as it should be, or from the
+    /// cursor on, as tn5250j does.
+    pub length: u16,
     /// What follows the structured field's length, class, type and flag byte, 80.
     pub body: &'a [u8],
 }
 
-/// Bytes before the body of a Query Reply.
+/// Bytes before the body of a Query Reply, of which the structured field's length does not count three.
 const QUERY_REPLY_HEAD: usize = 8;
 
 /// The least body of a Query Reply: up to the bytes that tell its screen sizes.
@@ -298,24 +301,31 @@ impl<'a> QueryReply<'a> {
     pub fn parse(data: &'a [u8]) -> Result<Self, Error> {
         match *data {
             [row, column, 0x88, high, low, 0xD9, 0x70, 0x80, ref body @ ..] => {
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                if length.checked_add(3) != Some(data.len()) {
+                let length = u16::from_be_bytes([high, low]);
+                let counted = usize::from(length);
+                if counted != data.len() && counted.checked_add(3) != Some(data.len()) {
                     return Err(Error::new("length of the Query Reply", 3));
                 }
                 if body.len() < QUERY_REPLY_MIN {
                     return Err(Error::new("Query Reply cut off", data.len()));
                 }
-                Ok(Self { row, column, body })
+                Ok(Self { row, column, length, body })
             }
             _ => Err(Error::new("no Query Reply", 0)),
         }
     }
 
+    /// A reply of this body, cursor at 0, its length counted as it should be.
+    #[must_use]
+    pub fn new(body: &'a [u8]) -> Self {
+        let length = body.len().saturating_add(QUERY_REPLY_HEAD.saturating_sub(3));
+        Self { row: 0, column: 0, length: u16::try_from(length).unwrap_or(u16::MAX), body }
+    }
+
     /// The data for the record.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
-        let length = self.body.len().saturating_add(QUERY_REPLY_HEAD.saturating_sub(3));
-        let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+        let [high, low] = self.length.to_be_bytes();
         let mut data = vec![self.row, self.column, Aid::INBOUND_STRUCTURED_FIELD.0, high, low, 0xD9, 0x70, 0x80];
         data.extend_from_slice(self.body);
         data
@@ -359,5 +369,190 @@ impl<'a> QueryReply<'a> {
         body.push(if wide { 0x31 } else { 0x11 });
         body.resize(53, 0);
         body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record;
+    use crate::traces::streams;
+
+    /// No field is transparent.
+    fn none(_: u8, _: u8) -> Option<usize> {
+        None
+    }
+
+    #[test]
+    fn keys() {
+        for (aid, name) in [
+            (Aid::ENTER, "Enter"),
+            (Aid::F1, "F1"),
+            (Aid::F12, "F12"),
+            (Aid(0xB1), "F13"),
+            (Aid::F24, "F24"),
+            (Aid::ROLL_UP, "RollUp"),
+            (Aid(0x82), "Image"),
+        ] {
+            assert_eq!(aid.name(), Some(name));
+        }
+        assert_eq!(Aid(0x70).name(), None);
+        for number in 0..=u8::MAX {
+            let aid = Aid::function_key(number);
+            assert_eq!(aid.is_some(), (1..=24).contains(&number));
+            assert_eq!(aid.and_then(Aid::is_function_key), aid.map(|_| number));
+            assert_eq!(aid.and_then(Aid::name), aid.map(|_| format!("F{number}")).as_deref());
+            assert!(Aid(number).is_function_key().and_then(Aid::function_key).is_none_or(|aid| aid.0 == number));
+        }
+        assert_eq!((Aid::function_key(3), Aid::function_key(5)), (Some(Aid::F3), Some(Aid::F5)));
+        assert_eq!(format!("{:?} {:?}", Aid::F3, Aid(0x70)), "Aid(0x33 F3) Aid(0x70)");
+    }
+
+    #[test]
+    fn fields_that_were_changed() {
+        let data = b"\x07\x3B\xF1\x11\x06\x35\xC2\xD6\xC2\x11\x07\x35\xE2\x11\x08\x35\x11\x09\x35";
+        let input = parse(data).unwrap();
+        assert_eq!((input.row, input.column, input.aid), (7, 0x3B, Aid::ENTER));
+        let fields = input.modified(none).unwrap();
+        let field = |row, data| FieldData { row, column: 0x35, data };
+        assert_eq!(fields, [field(6, b"\xC2\xD6\xC2"), field(7, b"\xE2"), field(8, b""), field(9, b"")]);
+        assert_eq!(write_modified(&fields), input.body);
+        assert_eq!(input.write(), data);
+        assert_eq!(parse(b"\x03\x3C\x33").unwrap().modified(none), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_transparent_field_may_contain_what_begins_an_address() {
+        let data = b"\x01\x01\xF1\x11\x02\x02a\x11b\x11\x03\x03c";
+        let field = |row, column, data| FieldData { row, column, data };
+        let input = parse(data).unwrap();
+        let transparent = |length| move |row, _| (row == 2).then_some(length);
+        assert_eq!(input.modified(transparent(3)), Ok(vec![field(2, 2, b"a\x11b"), field(3, 3, b"c")]));
+        assert_eq!(input.modified(transparent(7)), Ok(vec![field(2, 2, b"a\x11b\x11\x03\x03c")]));
+        // Not of the declared length after all: addresses end it.
+        let by_address = Ok(vec![field(2, 2, &b"a"[..]), field(b'b', 0x11, b"\x03\x03c")]);
+        for length in [0, 2, 4, 5, 6, 8, 100] {
+            assert_eq!(input.modified(transparent(length)), by_address, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_input_is_refused_with_its_place() {
+        assert_eq!(parse(b"\x01\x01"), Err(Error::new("no cursor address and AID", 2)));
+        for (data, error) in [
+            (&b"\x01\x01\xF1\xC1"[..], Error::new("no field address", 3)),
+            (b"\x01\x01\xF1\x11\x02", Error::new("field address cut off", 3)),
+            (b"\x01\x01\xF1\x11\x02\x02abc\x11", Error::new("field address cut off", 9)),
+        ] {
+            assert_eq!(parse(data).unwrap().modified(none), Err(error));
+        }
+    }
+
+    #[test]
+    fn all_fields_in_a_row() {
+        assert_eq!(all_fields(b"abcde", &[2, 0, 3]), Ok(vec![&b"ab"[..], b"", b"cde"]));
+        assert_eq!(all_fields(b"", &[2, 3]), Ok(vec![]));
+        assert_eq!(all_fields(b"abcd", &[2, 3]), Err(Error::new("input fields cut off", 7)));
+        assert_eq!(all_fields(b"abcdef", &[2, 3]), Err(Error::new("more than the input fields", 8)));
+    }
+
+    #[test]
+    fn query_replies() {
+        let body = QueryReply::emulator("3179", "2", false);
+        let reply = QueryReply::new(&body);
+        let data = reply.write();
+        assert_eq!((data.len(), &data[..8]), (61, &b"\0\0\x88\0\x3A\xD9\x70\x80"[..]));
+        assert_eq!(QueryReply::parse(&data), Ok(reply));
+        assert_eq!(
+            (reply.model(), reply.is_wide(), reply.is_double_byte()),
+            (("3179".into(), "200".into()), false, false)
+        );
+        assert!(QueryReply::new(&QueryReply::emulator("3477", "FC", true)).is_wide());
+
+        assert!(is_query_reply(&data) && !is_query_reply(&data[..60]) && !is_query_reply(b""));
+        assert!(!is_query_reply(&[&data[..], b"\0"].concat()));
+        let tn5250j = [&b"\0\0\x88\0\x40\xD9\x70\x80"[..], &[0; 56]].concat();
+        assert_eq!(QueryReply::parse(&tn5250j).unwrap().write(), tn5250j);
+        assert_eq!(QueryReply::parse(b"\0\0\x88\0\x05\xD9\x70\x80"), Err(Error::new("Query Reply cut off", 8)));
+    }
+
+    #[test]
+    fn saved_screens() {
+        for (data, expected) in [
+            (&b"\x04\x12\x78\x9C"[..], true),
+            (b"\x04\x13", true),
+            (b"\x04", false),
+            (b"\x04\x11\xF1", false),
+            (b"\x07\x35\xF1", false),
+        ] {
+            assert_eq!(is_save_reply(data), expected, "{data:02x?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_data() {
+        let input = parse(b"\x01\x01\xF1\x11\x02\x03secret").unwrap();
+        assert_eq!(format!("{input:?}"), "Input { row: 1, column: 1, aid: Aid(0xf1 Enter), .. }");
+        assert_eq!(format!("{:?}", input.modified(none).unwrap()), "[FieldData { row: 2, column: 3, .. }]");
+    }
+
+    #[test]
+    fn recorded_input_is_written_back_byte_for_byte() {
+        let (mut inputs, mut replies, mut saved) = (0, 0, 0);
+        for stream in streams().iter().filter(|stream| stream.is_client && stream.is_5250) {
+            for (_, content) in stream.records() {
+                let record = record::parse(&content).unwrap();
+                if record.data.is_empty() || !record.flags.is_empty() || record.is_printer() {
+                    continue;
+                }
+                let input = parse(record.data).unwrap();
+                assert_eq!(input.write(), record.data, "{}", stream.name);
+                if is_save_reply(record.data) {
+                    saved += 1;
+                } else if is_query_reply(record.data) {
+                    replies += 1;
+                    let reply = QueryReply::parse(record.data).unwrap();
+                    assert_eq!(reply.write(), record.data, "{}", stream.name);
+                    assert!(reply.model().0.chars().all(|digit| digit.is_ascii_digit()), "{}: {reply:?}", stream.name);
+                } else {
+                    inputs += 1;
+                    assert!(input.aid.name().is_some(), "{}: {input:?}", stream.name);
+                    assert_eq!(write_modified(&input.modified(none).unwrap()), input.body, "{}", stream.name);
+                }
+            }
+        }
+        assert!(streams().is_empty() || inputs > 0 && replies > 0 && saved > 0, "{inputs} {replies} {saved}");
+    }
+
+    proptest! {
+        #[test]
+        fn parse_and_write_are_inverse(data in vec(prop_oneof![any::<u8>(), Just(SET_BUFFER_ADDRESS)], 0..100), length in 0..9_usize) {
+            if let Ok(input) = parse(&data) {
+                prop_assert_eq!(input.write(), &data[..]);
+                for lengths in [None, Some(length)] {
+                    if let Ok(fields) = input.modified(|_, _| lengths) {
+                        prop_assert_eq!(write_modified(&fields), input.body);
+                    }
+                }
+                if let Ok(fields) = all_fields(input.body, &[length, input.body.len().saturating_sub(length)]) {
+                    prop_assert_eq!(fields.concat(), input.body);
+                }
+            }
+            if let Ok(reply) = QueryReply::parse(&data) {
+                prop_assert_eq!(reply.write(), data);
+            }
+        }
+
+        #[test]
+        fn fields_come_back(fields in vec((any::<u8>(), any::<u8>(), vec(0x40..=0xFF_u8, 0..20)), 0..10)) {
+            let fields: Vec<_> =
+                fields.iter().map(|(row, column, data)| FieldData { row: *row, column: *column, data }).collect();
+            let body = write_modified(&fields);
+            let input = Input { row: 1, column: 1, aid: Aid::ENTER, body: &body };
+            prop_assert_eq!(input.modified(none), Ok(fields));
+        }
     }
 }
