@@ -263,7 +263,7 @@ impl Display {
             Token::WriteStructuredField { kind: 0x70, .. } => {
                 self.end_command(ending);
                 let body = QueryReply::emulator(if self.wide { "3477" } else { "3179" }, self.model(), self.wide);
-                let data = QueryReply { row: 0, column: 0, body: &body }.write();
+                let data = QueryReply::new(&body).write();
                 return Ok(Some(content(Flags(0), Opcode::PUT_GET, &data)));
             }
             Token::WriteStructuredField { .. }
