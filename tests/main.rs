@@ -1,1 +1,7 @@
-//! Integration tests.
+//! The integration tests, one binary: fences, scripts, traces, clients, faults.
+//!
+//! `tests/run` runs them with everything they can use; a test that lacks a foreign program says so and passes
+//! (`support::skip`).
+
+mod support;
+mod traces;

@@ -1,1 +1,26 @@
-//! Checks that the fuzz targets and the corpus replay share.
+//! What the fuzz targets check, as ordinary functions, so that the tests replay corpora on stable Rust.
+//!
+//! ```text
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run telnet target/corpus/telnet fuzz/corpus/telnet -- -use_value_profile=1 -max_total_time=600
+//! ```
+//!
+//! The first folder takes what the run finds, the second holds seeds. `SALLYPORT_SEEDS=fuzz/corpus cargo test --test main
+//! seeds` writes the seeds anew from the scripts in `tests/scripts/`; with `SALLYPORT_TRACES` set it adds the recorded
+//! traces to `target/corpus` (those are not ours to keep). A finding is replayed on stable Rust by
+//! `cargo run -p sallyport-fuzz --bin telnet -- FILE...`.
+
+mod codec;
+
+pub use codec::{display, environ, input, record, telnet};
+
+/// Runs `check` over the files that the program's arguments name.
+///
+/// # Errors
+///
+/// Where a file cannot be read.
+pub fn replay(check: impl Fn(&[u8])) -> std::io::Result<()> {
+    for path in std::env::args_os().skip(1) {
+        check(&std::fs::read(path)?);
+    }
+    Ok(())
+}

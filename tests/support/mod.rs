@@ -1,0 +1,46 @@
+//! What several test modules share.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+pub(crate) mod trace;
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Says that a test cannot do its work here: printed, and added to the list that `tests/run` shows at its end.
+#[expect(clippy::print_stdout, reason = "the line is for whoever reads the test's output")]
+pub(crate) fn skip(test: &str, why: &str) {
+    let line = format!("{test}: {why}\n");
+    print!("skipped {line}");
+    if let Some(list) = std::env::var_os("SALLYPORT_SKIPS") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(list);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).unwrap();
+    }
+}
+
+/// All files below `folder` whose name ends with `.extension`, sorted.
+pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ext| ext == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The folder of recorded traces, where there is one.
+pub(crate) fn traces() -> Option<PathBuf> {
+    let named = std::env::var_os("SALLYPORT_TRACES").map(PathBuf::from);
+    named.or_else(|| Some(root().join("../shared/traces"))).filter(|folder| folder.join("README.md").is_file())
+}
