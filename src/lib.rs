@@ -3,13 +3,21 @@
 //! A **relay** moves bytes between a client and the host and asks the **guard** before anybody is let through; see
 //! `proxy_tn5250` for the protocol and `policy` for the decisions. This crate holds everything that touches the world.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod guard;
+pub mod key;
 pub mod limit;
+pub mod notify;
 pub mod proxyproto;
 pub mod sessions;
+pub mod store;
 pub mod stream;
+pub mod system;
+#[cfg(test)]
+mod testing;
 pub mod terminal;
 pub mod tls;

@@ -1,0 +1,625 @@
+//! Answers the questions of all gates: who is let in, who is asked for a passcode, who is refused.
+//!
+//! ```text
+//!   SignOn ─▶ snapshot ─▶ decide ─┬─ allow ─────▶ audit ─────────────────────────────▶ Admit
+//!                                 ├─ deny ──────▶ audit ─────────────────────────────▶ Refuse
+//!                                 └─ challenge ─▶ budget, challenge, audit ─▶ mail ──▶ Challenge
+//!   Answer ─▶ snapshot ─▶ decide ─┬─ deny ──────▶ audit ─────────────────────────────▶ Refuse
+//!                                 └─ else ──────▶ take a try ─▶ compare ─┬─ right ───▶ use up, audit ─▶ Admit
+//!                                                                        └─ wrong ───▶ count, audit ──▶ Challenge, Refuse
+//! ```
+//!
+//! Invariants: [`Guard::answer`] returns no error, and there is no failure that a caller could take for consent: whatever
+//! does not work ends in `Refuse { Unavailable, close }`. The audit entry is on the disk before `Admit` is returned. A try is
+//! taken off before anything is compared. Nothing is kept in memory between two questions, so that rules count at once and
+//! restarts forget nothing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use policy::challenge::{Binding, keyed, mask};
+use policy::{
+    Answer, Attempt, Decision, Effect, Enforcement, Failure, Heading, Message, Notice, PasscodePrompt, Prompt,
+    Question, Reason, Report, Rules, Secret, Service, Settings, User, Verdict, decide,
+};
+
+use crate::audit::{Entry, Event, Outcome};
+use crate::key::Key;
+use crate::notify::{self, Mailer, text};
+use crate::store::{self, Challenge, Contact, End, NewChallenge, Opened, Snapshot, Store};
+use crate::system::{NoRandomness, System};
+
+/// The factor of a passcode by e-mail, in the audit.
+const EMAIL: &str = "email";
+
+/// The number of a connection: 16 random bytes in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConnectionId(Arc<str>);
+
+impl ConnectionId {
+    /// A number that no other connection has.
+    ///
+    /// # Errors
+    /// Where the operating system gives no random numbers.
+    pub fn new(system: &System) -> Result<Self, NoRandomness> {
+        Ok(Self(system.id()?.into()))
+    }
+
+    /// The number as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The connection on whose behalf a gate asks.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// Its service.
+    pub service: Service,
+    /// The host's name in the configuration.
+    pub host: Arc<str>,
+    /// Where the client is.
+    pub source: SocketAddr,
+    /// The listener's name in the configuration.
+    pub listener: Arc<str>,
+}
+
+/// Names and zone that stand on screens, in messages and in the audit.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The gateway's name.
+    pub gateway: Arc<str>,
+    /// The node's name.
+    pub node: Arc<str>,
+    /// The zone of the times that people read.
+    pub time_zone: TimeZone,
+}
+
+/// The guard. Clones are the same guard.
+#[derive(Debug, Clone)]
+pub struct Guard(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    mailer: Mailer,
+    key: Key,
+    names: Names,
+    system: System,
+}
+
+/// What kept the guard from deciding.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+impl Fault {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store-unavailable",
+            Self::NoRandomness(_) => "no-randomness",
+        }
+    }
+}
+
+impl Guard {
+    /// A guard over `store`. Time goes on from the latest entry of the audit, should the clock be behind it.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn open(
+        store: Store,
+        mailer: Mailer,
+        key: Key,
+        names: Names,
+        system: System,
+    ) -> Result<Self, store::Error> {
+        if let Some(latest) = store.latest_time().await? {
+            system.not_before(latest);
+        }
+        Ok(Self(Arc::new(Inner { store, mailer, key, names, system })))
+    }
+
+    /// Answers a question of `peer`'s gate.
+    pub async fn answer(&self, peer: &Peer, question: Question) -> Verdict {
+        let (user, answer) = match question {
+            Question::SignOn { user } => (user, None),
+            Question::Answer { user, answer } => (user, Some(answer)),
+        };
+        let guard = &*self.0;
+        let attempt = guard.attempt(peer, user);
+        let verdict = match answer {
+            None => guard.sign_on(peer, &attempt).await,
+            Some(Answer::Passcode(passcode)) => guard.passcode(peer, &attempt, &passcode).await,
+            Some(Answer::Resend) => guard.resend(peer, &attempt).await,
+        };
+        match verdict {
+            Ok(verdict) => verdict,
+            Err(fault) => guard.failed(peer, &attempt, &fault).await,
+        }
+    }
+
+    /// Records what `peer`'s gate tells. A notice: the connection is to be ended with it, since whoever is there is locked
+    /// out now, or nothing can be recorded any more.
+    pub async fn record(&self, peer: &Peer, report: Report) -> Option<Notice> {
+        let guard = &*self.0;
+        match guard.take_report(peer, report).await {
+            Ok(notice) => notice,
+            Err(error) => {
+                tracing::error!(connection = %peer.connection, %error, "a report was not recorded");
+                Some(Notice::Unavailable)
+            }
+        }
+    }
+
+    /// Records that `peer` connected. A notice: the connection is to be ended with it at once, before the host hears of
+    /// it, since nobody gets in from there, or nothing can be recorded.
+    pub async fn connection_opened(&self, peer: &Peer) -> Option<Notice> {
+        let guard = &*self.0;
+        match guard.welcome(peer).await {
+            Ok(notice) => notice,
+            Err(error) => {
+                tracing::error!(connection = %peer.connection, source = %peer.source, %error, "a connection was not recorded");
+                Some(Notice::Unavailable)
+            }
+        }
+    }
+
+    /// Records that `peer`'s connection ended, and how.
+    pub async fn connection_closed(&self, peer: &Peer, how: &str) {
+        let guard = &*self.0;
+        let entry = guard.entry(peer, Event::ConnectionClosed, Outcome::Noted).detail(how);
+        if let Err(error) = guard.store.end_challenges_of(peer.connection.to_string(), entry).await {
+            tracing::error!(connection = %peer.connection, %error, "the end of a connection was not recorded");
+        }
+    }
+
+    /// Records something else: a start, a stop, a session that an operator ended.
+    ///
+    /// # Errors
+    /// Where it is not on the disk.
+    pub async fn note(&self, peer: Option<&Peer>, event: Event, detail: &str) -> Result<(), store::Error> {
+        let guard = &*self.0;
+        let entry = match peer {
+            Some(peer) => guard.entry(peer, event, Outcome::Noted),
+            None => Entry::new(guard.system.now(), &guard.names.node, event, Outcome::Noted),
+        };
+        guard.store.append(entry.detail(detail)).await
+    }
+
+    /// Forgets what no longer counts. To be called about once an hour.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn sweep(&self) -> Result<(), store::Error> {
+        self.0.store.sweep(self.0.system.now()).await
+    }
+}
+
+impl Inner {
+    async fn sign_on(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
+        let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
+        let decision = decide(&rules, attempt, &history);
+        let entry = self.decided(peer, attempt, decision);
+        match decision.effect {
+            Effect::Deny => {
+                self.store.append(entry).await?;
+                Ok(refuse(Notice::Refused))
+            }
+            Effect::Challenge => self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::SignOn).await,
+            Effect::Allow if decision.reason == Reason::RepeatWindow => {
+                if self.store.use_window(attempt.clone(), rules.settings.clone(), entry).await? {
+                    return Ok(Verdict::Admit);
+                }
+                // Somebody else used the window up since it was read.
+                let decision = Decision { effect: Effect::Challenge, reason: Reason::PasscodeRequired, ..decision };
+                self.window_lost(peer, attempt, &rules, contact, decision).await
+            }
+            Effect::Allow => {
+                self.store.append(entry).await?;
+                Ok(Verdict::Admit)
+            }
+        }
+    }
+
+    async fn window_lost(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        rules: &Rules,
+        contact: Option<Contact>,
+        decision: Decision,
+    ) -> Result<Verdict, Fault> {
+        if rules.settings.enforcement == Enforcement::Observe {
+            let decision = Decision { effect: Effect::Allow, meant: Effect::Challenge, ..decision };
+            self.store.append(self.decided(peer, attempt, decision)).await?;
+            return Ok(Verdict::Admit);
+        }
+        let decision = Decision { meant: Effect::Challenge, ..decision };
+        let entry = self.decided(peer, attempt, decision);
+        self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::SignOn).await
+    }
+
+    async fn resend(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
+        let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
+        if let Some(verdict) = self.denied_since(peer, attempt, decide(&rules, attempt, &history)).await? {
+            return Ok(verdict);
+        }
+        let Some(current) = self.store.challenge(attempt, peer.connection.as_str()).await? else {
+            return self.unasked(peer, attempt).await;
+        };
+        let entry = self.entry_of(peer, attempt, Event::SignOn, Outcome::Challenged).reason("resend");
+        self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::Resend(&current)).await
+    }
+
+    async fn passcode(&self, peer: &Peer, attempt: &Attempt, passcode: &Secret<String>) -> Result<Verdict, Fault> {
+        let connection = peer.connection.as_str();
+        let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
+        if let Some(verdict) = self.denied_since(peer, attempt, decide(&rules, attempt, &history)).await? {
+            return Ok(verdict);
+        }
+        let (Some(current), Some(user)) = (self.store.challenge(attempt, connection).await?, &attempt.user) else {
+            return self.unasked(peer, attempt).await;
+        };
+        if current.expires_at <= attempt.at {
+            let entry = self.entry_of(peer, attempt, Event::SignOn, Outcome::Challenged).reason("passcode-expired");
+            return self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::Expired).await;
+        }
+        let Some(passcode) = keyed(passcode, current.prefix, current.digits) else {
+            return Ok(self.prompt(peer, attempt, user, &current, Some(Message::Malformed)));
+        };
+        let Some(taken) = self.store.take_try(attempt, connection).await? else {
+            return self.exhausted(peer, attempt, &current, "no-tries-left").await;
+        };
+        let entry = |outcome, reason: &str| {
+            let entry = self.entry_of(peer, attempt, Event::Passcode, outcome).reason(reason);
+            Entry { challenge: Some(taken.challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry }
+        };
+        let binding =
+            Binding { challenge: &taken.challenge.id, user, connection, host: &peer.host, service: peer.service };
+        if self.key.fits(&binding, &passcode, &taken.hash) {
+            let right = entry(Outcome::Allowed, "passcode-right");
+            if self.store.consume(taken.challenge.id.clone(), attempt.clone(), right).await? {
+                return Ok(Verdict::Admit);
+            }
+            self.store.append(entry(Outcome::Denied, "passcode-used")).await?;
+            return Ok(refuse(Notice::Refused));
+        }
+        let wrong =
+            entry(Outcome::Denied, "passcode-wrong").detail(&format!("{} tries left", taken.challenge.tries_left));
+        let locked = self.store.count_failure(attempt.clone(), Failure::Passcode, wrong).await?;
+        if taken.challenge.tries_left == 0 {
+            return self.exhausted(peer, attempt, &taken.challenge, "tries-used-up").await;
+        }
+        if locked && rules.settings.enforcement == Enforcement::Enforce {
+            self.store.end_challenge(taken.challenge.id.clone(), End::Exhausted, false, None).await?;
+            return Ok(refuse(Notice::Refused));
+        }
+        Ok(self.prompt(peer, attempt, user, &taken.challenge, Some(Message::Wrong)))
+    }
+
+    /// Makes a challenge, sends its passcode, and prompts for it.
+    async fn challenge(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        settings: &Settings,
+        contact: Option<Contact>,
+        entry: Entry,
+        cause: Cause<'_>,
+    ) -> Result<Verdict, Fault> {
+        let (Some(user), Some(contact)) = (&attempt.user, contact) else {
+            let entry = Entry { outcome: Outcome::Denied, ..entry }.reason(Reason::NoContact.code());
+            self.store.append(entry).await?;
+            return Ok(refuse(Notice::Refused));
+        };
+        let digits = u8::try_from(settings.passcode_digits).unwrap_or(policy::challenge::DIGITS_MAX);
+        let passcode = self.system.passcode(digits)?;
+        let challenge = Challenge {
+            id: self.system.id()?,
+            destination: mask(&contact.address),
+            prefix: self.system.prefix()?,
+            digits,
+            tries_left: u8::try_from(settings.passcode_tries).unwrap_or(1),
+            expires_at: attempt
+                .at
+                .checked_add(SignedDuration::from_secs(i64::from(settings.passcode_expiry)))
+                .unwrap_or(attempt.at),
+        };
+        let connection = peer.connection.as_str();
+        let binding = Binding { challenge: &challenge.id, user, connection, host: &peer.host, service: peer.service };
+        let new = NewChallenge {
+            challenge: challenge.clone(),
+            attempt: attempt.clone(),
+            user: user.clone(),
+            connection: connection.to_owned(),
+            contact: contact.id,
+            hash: self.key.hash(&binding, &passcode),
+            resend: matches!(cause, Cause::Resend(_)),
+        };
+        let entry = Entry { challenge: Some(challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry };
+        match self.store.open_challenge(new, settings.clone(), entry).await? {
+            Opened::Open => {}
+            kept @ (Opened::TooSoon | Opened::UserBudget | Opened::SourceBudget) => {
+                return self.not_sent(peer, attempt, user, kept, cause).await;
+            }
+        }
+        let message = text::Passcode {
+            prefix: challenge.prefix,
+            passcode: &passcode,
+            user,
+            host: &peer.host,
+            service: peer.service,
+            source: peer.source.ip().to_canonical(),
+            time: &self.local(attempt.at, "%Y-%m-%d %H:%M:%S %Z"),
+            expires: &self.local(challenge.expires_at, "%H:%M:%S %Z"),
+            gateway: &self.names.gateway,
+        }
+        .message();
+        let sent = self.mailer.send(&contact.address, &message).await;
+        self.delivered(peer, attempt, user, &challenge, sent, cause).await
+    }
+
+    /// Prompts for a passcode that was sent; refuses, without counting a failure, where it was not.
+    async fn delivered(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        user: &User,
+        challenge: &Challenge,
+        sent: Result<(), notify::Error>,
+        cause: Cause<'_>,
+    ) -> Result<Verdict, Fault> {
+        let entry = |outcome| {
+            let entry = self.entry_of(peer, attempt, Event::PasscodeSent, outcome);
+            Entry { challenge: Some(challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry }
+        };
+        match sent {
+            Ok(()) => {
+                self.store.append(entry(Outcome::Noted).detail(&format!("to {}", challenge.destination))).await?;
+                Ok(self.prompt(peer, attempt, user, challenge, cause.message()))
+            }
+            Err(error) => {
+                tracing::error!(connection = %peer.connection, %user, %error, "a passcode was not sent");
+                let failed = entry(Outcome::Failed)
+                    .reason(error.code())
+                    .detail(&format!("to {}: {error}", challenge.destination));
+                let id = challenge.id.clone();
+                self.store.end_challenge(id, End::Undelivered, error.is_certain(), Some(failed)).await?;
+                Ok(refuse(Notice::Unavailable))
+            }
+        }
+    }
+
+    /// The budgets allow no further message.
+    async fn not_sent(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        user: &User,
+        why: Opened,
+        cause: Cause<'_>,
+    ) -> Result<Verdict, Fault> {
+        let reason = match why {
+            Opened::SourceBudget => "send-budget-of-source",
+            Opened::UserBudget => "send-budget-of-user",
+            Opened::TooSoon | Opened::Open => "send-pause",
+        };
+        let entry = self.entry_of(peer, attempt, Event::PasscodeSent, Outcome::Denied).reason(reason);
+        self.store.append(entry).await?;
+        match cause {
+            Cause::Resend(current) if attempt.at < current.expires_at => {
+                Ok(self.prompt(peer, attempt, user, current, Some(Message::ResendRefused)))
+            }
+            Cause::Resend(_) | Cause::Expired => Ok(refuse(Notice::Exhausted)),
+            Cause::SignOn => Ok(refuse(Notice::Refused)),
+        }
+    }
+
+    /// Refuses where, since the prompt went up, the rules or a lock came to deny.
+    async fn denied_since(&self, peer: &Peer, attempt: &Attempt, decision: Decision) -> Result<Option<Verdict>, Fault> {
+        if decision.effect != Effect::Deny {
+            return Ok(None);
+        }
+        let entry = Entry { event: Event::Passcode, ..self.decided(peer, attempt, decision) };
+        self.store.end_challenges_of(peer.connection.to_string(), entry).await?;
+        Ok(Some(refuse(Notice::Refused)))
+    }
+
+    /// An answer without a challenge: used, ended, another connection's, another host's, another user's.
+    async fn unasked(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
+        let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("no-challenge");
+        self.store.append(entry).await?;
+        Ok(refuse(Notice::Refused))
+    }
+
+    async fn exhausted(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        challenge: &Challenge,
+        reason: &str,
+    ) -> Result<Verdict, Fault> {
+        let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason(reason);
+        let entry = Entry { challenge: Some(challenge.id.clone()), ..entry };
+        self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, Some(entry)).await?;
+        Ok(refuse(Notice::Exhausted))
+    }
+
+    async fn failed(&self, peer: &Peer, attempt: &Attempt, fault: &Fault) -> Verdict {
+        tracing::error!(connection = %peer.connection, error = %fault, "refused: the guard cannot decide");
+        let entry = self
+            .entry_of(peer, attempt, Event::SignOn, Outcome::Failed)
+            .reason(fault.code())
+            .detail(&fault.to_string());
+        if let Err(error) = self.store.append(entry).await {
+            tracing::error!(connection = %peer.connection, %error, "and the audit does not know");
+        }
+        refuse(Notice::Unavailable)
+    }
+
+    async fn take_report(&self, peer: &Peer, report: Report) -> Result<Option<Notice>, store::Error> {
+        match report {
+            Report::HostAccepted { user } => {
+                let attempt = self.attempt(peer, user);
+                let entry = self.entry_of(peer, &attempt, Event::HostAccepted, Outcome::Noted);
+                self.store.clear_passwords(attempt, entry).await?;
+            }
+            Report::HostRefused { user } => {
+                let attempt = self.attempt(peer, user);
+                let entry = self.entry_of(peer, &attempt, Event::HostRefused, Outcome::Noted);
+                self.store.count_failure(attempt.clone(), Failure::Password, entry).await?;
+                let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
+                let decision = decide(&rules, &attempt, &history);
+                if decision.effect == Effect::Deny && is_about_place(decision.reason) {
+                    self.store.append(self.decided(peer, &attempt, decision)).await?;
+                    return Ok(Some(Notice::Refused));
+                }
+            }
+            Report::Cancelled { user } => {
+                let attempt = self.attempt(peer, user);
+                let entry = self.entry_of(peer, &attempt, Event::Cancelled, Outcome::Denied);
+                self.store.end_challenges_of(peer.connection.to_string(), entry).await?;
+            }
+            Report::UnknownDisplay { sketch } => {
+                let entry = self.entry(peer, Event::UnknownDisplay, Outcome::Noted).detail(&sketch);
+                self.store.append(entry).await?;
+            }
+            Report::Suspicious { user, what } => {
+                let attempt = self.attempt(peer, user);
+                let entry = self.entry_of(peer, &attempt, Event::Suspicious, Outcome::Noted).detail(what);
+                self.store.append(entry).await?;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn welcome(&self, peer: &Peer) -> Result<Option<Notice>, store::Error> {
+        let attempt = self.attempt(peer, None);
+        let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
+        let decision = decide(&rules, &attempt, &history);
+        let refused = decision.effect == Effect::Deny && is_about_place(decision.reason);
+        let entry = if refused {
+            Entry { event: Event::ConnectionOpened, ..self.decided(peer, &attempt, decision) }
+        } else {
+            self.entry_of(peer, &attempt, Event::ConnectionOpened, Outcome::Noted)
+        };
+        self.store.append(entry).await?;
+        Ok(refused.then_some(Notice::Refused))
+    }
+
+    fn attempt(&self, peer: &Peer, user: Option<User>) -> Attempt {
+        Attempt {
+            user,
+            source: peer.source.ip().to_canonical(),
+            service: peer.service,
+            host: Arc::clone(&peer.host),
+            at: self.system.now(),
+        }
+    }
+
+    fn entry(&self, peer: &Peer, event: Event, outcome: Outcome) -> Entry {
+        let entry = Entry::new(self.system.now(), &self.names.node, event, outcome).source(peer.source);
+        Entry {
+            connection: Some(peer.connection.to_string()),
+            service: Some(peer.service),
+            host: Some(peer.host.to_string()),
+            listener: Some(peer.listener.to_string()),
+            ..entry
+        }
+    }
+
+    fn entry_of(&self, peer: &Peer, attempt: &Attempt, event: Event, outcome: Outcome) -> Entry {
+        Entry { at: attempt.at, ..self.entry(peer, event, outcome) }.user(attempt.user.as_ref())
+    }
+
+    fn decided(&self, peer: &Peer, attempt: &Attempt, decision: Decision) -> Entry {
+        let outcome = match (decision.effect, decision.meant) {
+            (Effect::Allow, Effect::Allow) => Outcome::Allowed,
+            (Effect::Allow, Effect::Challenge | Effect::Deny) => Outcome::Observed,
+            (Effect::Challenge, _) => Outcome::Challenged,
+            (Effect::Deny, _) => Outcome::Denied,
+        };
+        let entry = self.entry_of(peer, attempt, Event::SignOn, outcome).reason(decision.reason.code());
+        let entry = Entry { rule: decision.rule, ..entry };
+        if outcome == Outcome::Observed {
+            return entry.detail(&format!("enforcement is observe; would have been: {}", decision.meant));
+        }
+        entry
+    }
+
+    fn prompt(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        user: &User,
+        challenge: &Challenge,
+        message: Option<Message>,
+    ) -> Verdict {
+        Verdict::Challenge(Prompt::Passcode(PasscodePrompt {
+            heading: Heading {
+                host: peer.host.to_string(),
+                gateway: self.names.gateway.to_string(),
+                date: self.local(attempt.at, "%Y-%m-%d"),
+                time: self.local(attempt.at, "%H:%M:%S"),
+                source: attempt.source,
+            },
+            user: user.clone(),
+            destination: challenge.destination.clone(),
+            prefix: challenge.prefix,
+            digits: challenge.digits,
+            tries_left: challenge.tries_left,
+            expires: self.local(challenge.expires_at, "%H:%M:%S"),
+            message,
+        }))
+    }
+
+    fn local(&self, time: Timestamp, format: &str) -> String {
+        time.to_zoned(self.names.time_zone.clone()).strftime(format).to_string()
+    }
+}
+
+/// Why a challenge is made.
+#[derive(Debug, Clone, Copy)]
+enum Cause<'a> {
+    /// Somebody signed on.
+    SignOn,
+    /// The user asked for another passcode; this one was open until then.
+    Resend(&'a Challenge),
+    /// The one before expired.
+    Expired,
+}
+
+impl Cause<'_> {
+    const fn message(self) -> Option<Message> {
+        match self {
+            Self::SignOn => None,
+            Self::Resend(_) => Some(Message::Resent),
+            Self::Expired => Some(Message::Renewed),
+        }
+    }
+}
+
+/// Whether a refusal holds before anybody's name is known, or came about by failures: the host need not hear any more.
+const fn is_about_place(reason: Reason) -> bool {
+    matches!(reason, Reason::SourceLocked | Reason::NetworkDenied | Reason::UserLocked | Reason::UserLockedFromSource)
+}
+
+const fn refuse(notice: Notice) -> Verdict {
+    Verdict::Refuse { notice, close: true }
+}

@@ -1,0 +1,441 @@
+//! What can be used up: challenges with their tries, sending budgets, repeat windows; and failures, which lock.
+//!
+//! Each of these is one statement that changes a row only where it may still be changed, in a transaction with the audit
+//! entry. Two processes, or ten thousand guesses at once, cannot get more out of it than one.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use policy::{Attempt, Failure, Scope, Settings, Tally, User};
+use rusqlite::{Connection, Row, params};
+
+use super::user::tally;
+use super::{Error, Store, audit, millis, rule, source_key, timestamp};
+use crate::audit::Entry;
+
+/// A challenge about to be made.
+#[derive(Debug, Clone)]
+pub struct NewChallenge {
+    /// The challenge.
+    pub challenge: Challenge,
+    /// Who is challenged, from where, on which service and host, when.
+    pub attempt: Attempt,
+    /// The user, known by now.
+    pub user: User,
+    /// The connection.
+    pub connection: String,
+    /// The contact it goes to.
+    pub contact: i64,
+    /// The keyed hash of the passcode.
+    pub hash: Vec<u8>,
+    /// Whether the user asked for it (F5): it must not come too soon after the one before.
+    pub resend: bool,
+}
+
+/// What came of making a challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// It is open; the one before it, if any, is no longer.
+    Open,
+    /// The budget of the user is used up. Nothing has changed.
+    UserBudget,
+    /// The budget of the source is used up. Nothing has changed.
+    SourceBudget,
+    /// The last one was sent a moment ago. Nothing has changed.
+    TooSoon,
+}
+
+/// A challenge that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// Its number.
+    pub id: String,
+    /// Where it went, masked.
+    pub destination: String,
+    /// The prefix letter.
+    pub prefix: char,
+    /// How many digits the passcode has.
+    pub digits: u8,
+    /// Tries that are left.
+    pub tries_left: u8,
+    /// When it expires.
+    pub expires_at: Timestamp,
+}
+
+/// A try at a challenge that may now be evaluated.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The challenge, the try already taken off.
+    pub challenge: Challenge,
+    /// The keyed hash of the right passcode.
+    pub hash: Vec<u8>,
+}
+
+impl Store {
+    /// Makes a challenge where the budgets allow it, and ends the one before it of this user, service and connection.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn open_challenge(&self, new: NewChallenge, settings: Settings, entry: Entry) -> Result<Opened, Error> {
+        self.write(move |connection| {
+            let opened = open(connection, &new, &settings)?;
+            if opened == Opened::Open {
+                audit::append(connection, &entry)?;
+            }
+            Ok(opened)
+        })
+        .await
+    }
+
+    /// The challenge that is open on a connection, expired or not.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn challenge(&self, attempt: &Attempt, connection: &str) -> Result<Option<Challenge>, Error> {
+        let Some(key) = Key::new(attempt, connection) else { return Ok(None) };
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, destination, prefix, digits, tries_left, expires_at FROM challenges
+                     WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4 AND state = 'open'",
+                )?
+                .query_and_then(key.params(), challenge)?
+                .next()
+                .transpose()
+        })
+        .await
+    }
+
+    /// Takes one try off the challenge that is open on a connection; `None` where there is none with a try left, or it
+    /// has expired. Nothing may be compared but with what this gives.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn take_try(&self, attempt: &Attempt, connection: &str) -> Result<Option<Taken>, Error> {
+        let Some(key) = Key::new(attempt, connection) else { return Ok(None) };
+        let now = millis(attempt.at);
+        self.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE challenges SET tries_left = tries_left - 1
+                     WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4
+                       AND state = 'open' AND tries_left > 0 AND expires_at > ?5
+                     RETURNING id, destination, prefix, digits, tries_left, expires_at, hash",
+                )?
+                .query_and_then(params![key.connection, key.user, key.service, &*key.host, now], |row| {
+                    Ok(Taken { challenge: challenge(row)?, hash: row.get("hash")? })
+                })?
+                .next()
+                .transpose()
+        })
+        .await
+    }
+
+    /// Uses up the challenge `id`: whether it was open until now. Clears the wrong passcodes of the user, and opens the
+    /// repeat window where those are permitted.
+    ///
+    /// # Errors
+    /// Where the store does not answer; nothing counts as used then, and nobody may be let in.
+    pub async fn consume(&self, id: String, attempt: Attempt, entry: Entry) -> Result<bool, Error> {
+        self.write(move |connection| {
+            let used = connection
+                .prepare_cached(
+                    "UPDATE challenges SET state = 'used', ended_at = ?2
+                     WHERE id = ?1 AND state = 'open' AND expires_at > ?2",
+                )?
+                .execute(params![id, millis(attempt.at)])?;
+            let (1, Some(user)) = (used, &attempt.user) else { return Ok(false) };
+            clear(connection, user, &attempt, Failure::Passcode)?;
+            if rule::settings(connection)?.repeat_minutes > 0 {
+                connection.execute(
+                    "INSERT INTO admissions (user, source, service, host, since, uses) VALUES (?1, ?2, ?3, ?4, ?5, 0)
+                     ON CONFLICT DO UPDATE SET since = excluded.since, uses = 0",
+                    params![
+                        user.as_str(),
+                        attempt.source.to_canonical().to_string(),
+                        attempt.service.as_str(),
+                        &*attempt.host,
+                        millis(attempt.at)
+                    ],
+                )?;
+            }
+            audit::append(connection, &entry)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Takes one use off the repeat window of `attempt`: whether it was still open.
+    ///
+    /// # Errors
+    /// Where the store does not answer; nobody may be let in then.
+    pub async fn use_window(&self, attempt: Attempt, settings: Settings, entry: Entry) -> Result<bool, Error> {
+        let Some(user) = attempt.user.clone() else { return Ok(false) };
+        self.write(move |connection| {
+            let now = millis(attempt.at);
+            let since = now.saturating_sub(i64::from(settings.repeat_minutes) * 60_000);
+            let used = connection
+                .prepare_cached(
+                    "UPDATE admissions SET uses = uses + 1
+                     WHERE user = ?1 AND source = ?2 AND service = ?3 AND host = ?4
+                       AND since > ?5 AND since <= ?6 AND uses < ?7",
+                )?
+                .execute(params![
+                    user.as_str(),
+                    attempt.source.to_canonical().to_string(),
+                    attempt.service.as_str(),
+                    &*attempt.host,
+                    since,
+                    now,
+                    settings.repeat_uses
+                ])?;
+            if used == 1 {
+                audit::append(connection, &entry)?;
+            }
+            Ok(used == 1)
+        })
+        .await
+    }
+
+    /// Ends the challenge `id`, if it is open, without success. `refund`: its message was surely not sent and does not
+    /// count towards the budgets.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn end_challenge(&self, id: String, end: End, refund: bool, entry: Option<Entry>) -> Result<(), Error> {
+        self.write(move |connection| {
+            end_open(connection, "id = ?1", &id, end)?;
+            if refund {
+                connection.execute("DELETE FROM sends WHERE challenge = ?1", [&id])?;
+            }
+            entry.map_or(Ok(()), |entry| audit::append(connection, &entry))
+        })
+        .await
+    }
+
+    /// Ends whatever challenge is open on a connection.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn end_challenges_of(&self, connection: String, entry: Entry) -> Result<(), Error> {
+        self.write(move |store| {
+            end_open(store, "connection = ?1", &connection, End::Cancelled)?;
+            audit::append(store, &entry)
+        })
+        .await
+    }
+
+    /// Counts a failure of `attempt` against user and source: whether somebody is locked now.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn count_failure(&self, attempt: Attempt, failure: Failure, entry: Entry) -> Result<bool, Error> {
+        self.write(move |connection| {
+            let settings = rule::settings(connection)?;
+            let source = source_key(attempt.source);
+            let user = attempt.user.as_ref().map(User::as_str);
+            let mut scopes = vec![(Scope::Source, "", source.as_str())];
+            if let Some(user) = user {
+                scopes.extend([(Scope::User, user, ""), (Scope::Pair, user, source.as_str())]);
+            }
+            let mut locked = false;
+            for (scope, user, source) in scopes {
+                let failed = tally(connection, scope, user, source)?.failed(scope, failure, &settings, attempt.at);
+                locked |= failed.lock(attempt.at).is_some();
+                put_tally(connection, scope, user, source, &failed)?;
+            }
+            audit::append(connection, &entry)?;
+            Ok(locked)
+        })
+        .await
+    }
+
+    /// Clears the refused passwords of a user, after the host accepted one.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn clear_passwords(&self, attempt: Attempt, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            if let Some(user) = &attempt.user {
+                clear(connection, user, &attempt, Failure::Password)?;
+            }
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
+    /// Forgets what no longer counts: challenges and messages older than two days, windows and source failures likewise.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn sweep(&self, now: Timestamp) -> Result<(), Error> {
+        const KEPT: i64 = 2 * 24 * 60 * 60 * 1000;
+        let before = millis(now).saturating_sub(KEPT);
+        self.write(move |connection| {
+            connection.execute("DELETE FROM challenges WHERE created_at < ?1", [before])?;
+            connection.execute("DELETE FROM sends WHERE at < ?1", [before])?;
+            connection.execute("DELETE FROM admissions WHERE since < ?1", [before])?;
+            connection.execute(
+                "DELETE FROM failures WHERE scope = 'source' AND last_at < ?1 AND coalesce(locked_until, 0) < ?1",
+                [before],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// How a challenge ends without success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All tries are used.
+    Exhausted,
+    /// The user left.
+    Cancelled,
+    /// The message could not be sent.
+    Undelivered,
+}
+
+impl End {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Cancelled => "cancelled",
+            Self::Undelivered => "undelivered",
+        }
+    }
+}
+
+/// What finds the challenge of a connection: all that a passcode is bound to.
+struct Key {
+    connection: String,
+    user: String,
+    service: &'static str,
+    host: Arc<str>,
+}
+
+impl Key {
+    fn new(attempt: &Attempt, connection: &str) -> Option<Self> {
+        Some(Self {
+            connection: connection.to_owned(),
+            user: attempt.user.as_ref()?.as_str().to_owned(),
+            service: attempt.service.as_str(),
+            host: Arc::clone(&attempt.host),
+        })
+    }
+
+    fn params(&self) -> (&str, &str, &str, &str) {
+        (&self.connection, &self.user, self.service, &self.host)
+    }
+}
+
+fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Result<Opened, Error> {
+    let now = millis(new.attempt.at);
+    let source = source_key(new.attempt.source);
+    let user = new.user.as_str();
+    let window = now.saturating_sub(i64::from(settings.send_window) * 60_000);
+    let day = now.saturating_sub(24 * 60 * 60 * 1000);
+    let count = |sql: &str, key: &str, since: i64| -> Result<u32, Error> {
+        Ok(connection.prepare_cached(sql)?.query_row(params![key, since], |row| row.get(0))?)
+    };
+    const OF_USER: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?2";
+    const OF_SOURCE: &str = "SELECT count(*) FROM sends WHERE source = ?1 AND at > ?2";
+    if new.resend && settings.send_pause > 0 {
+        let pause = now.saturating_sub(i64::from(settings.send_pause) * 1000);
+        if count(OF_USER, user, pause)? > 0 {
+            return Ok(Opened::TooSoon);
+        }
+    }
+    if count(OF_USER, user, window)? >= settings.send_per_user || count(OF_USER, user, day)? >= settings.send_per_day {
+        return Ok(Opened::UserBudget);
+    }
+    if count(OF_SOURCE, &source, window)? >= settings.send_per_source {
+        return Ok(Opened::SourceBudget);
+    }
+    connection
+        .prepare_cached(
+            "UPDATE challenges SET state = 'replaced', ended_at = ?4
+             WHERE connection = ?1 AND user = ?2 AND service = ?3 AND state = 'open'",
+        )?
+        .execute(params![new.connection, user, new.attempt.service.as_str(), now])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO challenges (id, user, connection, host, service, source, destination, prefix, digits, hash,
+                                     tries_left, state, created_at, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13)",
+        )?
+        .execute(params![
+            new.challenge.id,
+            user,
+            new.connection,
+            &*new.attempt.host,
+            new.attempt.service.as_str(),
+            new.attempt.source.to_canonical().to_string(),
+            new.challenge.destination,
+            new.challenge.prefix.to_string(),
+            new.challenge.digits,
+            new.hash,
+            new.challenge.tries_left,
+            now,
+            millis(new.challenge.expires_at)
+        ])?;
+    connection
+        .prepare_cached("INSERT INTO sends (challenge, user, source, at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![new.challenge.id, user, source, now])?;
+    connection.prepare_cached("UPDATE contacts SET sent_at = ?2 WHERE id = ?1")?.execute(params![new.contact, now])?;
+    Ok(Opened::Open)
+}
+
+fn end_open(connection: &Connection, which: &'static str, key: &str, end: End) -> Result<(), Error> {
+    connection
+        .prepare_cached(&format!("UPDATE challenges SET state = ?2 WHERE {which} AND state = 'open'"))?
+        .execute(params![key, end.as_str()])?;
+    Ok(())
+}
+
+fn clear(connection: &Connection, user: &User, attempt: &Attempt, cleared: Failure) -> Result<(), Error> {
+    let source = source_key(attempt.source);
+    for (scope, source) in [(Scope::User, ""), (Scope::Pair, source.as_str())] {
+        let before = tally(connection, scope, user.as_str(), source)?;
+        put_tally(connection, scope, user.as_str(), source, &before.succeeded(scope, cleared))?;
+    }
+    Ok(())
+}
+
+fn put_tally(connection: &Connection, scope: Scope, user: &str, source: &str, tally: &Tally) -> Result<(), Error> {
+    if *tally == Tally::default() {
+        connection
+            .prepare_cached("DELETE FROM failures WHERE scope = ?1 AND user = ?2 AND source = ?3")?
+            .execute(params![scope.as_str(), user, source])?;
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO failures (scope, user, source, passwords, passcodes, last_at, locked_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET passwords = excluded.passwords, passcodes = excluded.passcodes,
+                                       last_at = excluded.last_at, locked_until = excluded.locked_until",
+        )?
+        .execute(params![
+            scope.as_str(),
+            user,
+            source,
+            tally.passwords,
+            tally.passcodes,
+            tally.last.map(millis),
+            tally.locked_until.map(millis)
+        ])?;
+    Ok(())
+}
+
+fn challenge(row: &Row<'_>) -> Result<Challenge, Error> {
+    let prefix: String = row.get("prefix")?;
+    Ok(Challenge {
+        id: row.get("id")?,
+        destination: row.get("destination")?,
+        prefix: prefix.chars().next().ok_or(Error::Unreadable("prefix"))?,
+        digits: row.get("digits")?,
+        tries_left: row.get("tries_left")?,
+        expires_at: timestamp(row.get("expires_at")?)?,
+    })
+}

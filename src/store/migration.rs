@@ -1,0 +1,29 @@
+//! Brings the schema up to date: each step once, in order, all in one transaction.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{Error, millis};
+
+/// The steps, the first one is number 1. Steps that have been released are never changed.
+const STEPS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// Runs the steps that the store has not seen.
+pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Error> {
+    // Takes the write lock first: of two processes that start at once, one migrates and the other waits.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
+    )?;
+    let found: i64 = transaction.query_row("SELECT coalesce(max(number), 0) FROM migrations", [], |row| row.get(0))?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(Error::Newer { found, known });
+    }
+    for (number, step) in (1_i64..).zip(STEPS).filter(|(number, _)| *number > found) {
+        transaction.execute_batch(step)?;
+        transaction.execute("INSERT INTO migrations (number, applied_at) VALUES (?1, ?2)", (number, millis(now)))?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

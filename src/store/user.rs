@@ -1,0 +1,291 @@
+//! Users and their contacts.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use policy::{Tally, User};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::{Error, Store, audit, millis, source_key, timestamp};
+use crate::audit::Entry;
+
+/// How many contacts a user may have.
+pub const CONTACTS_MAX: usize = 4;
+
+/// Where a passcode can be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Contact {
+    /// Its number.
+    pub id: i64,
+    /// The e-mail address.
+    #[serde(serialize_with = "masked")]
+    pub address: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When a passcode was last sent there.
+    pub sent_at: Option<Timestamp>,
+}
+
+fn masked<S: serde::Serializer>(address: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&policy::challenge::mask(address))
+}
+
+/// A registered user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The name.
+    pub name: User,
+    /// Whether the user may come in.
+    pub enabled: bool,
+    /// Whether the user is challenged even from exempt networks.
+    pub always: bool,
+    /// An administrator's words.
+    pub comment: String,
+    /// When the user was added.
+    pub created_at: Timestamp,
+    /// The contacts, the oldest first; the first one is sent the passcodes.
+    pub contacts: Vec<Contact>,
+    /// Failures in a row, wherever from.
+    pub tally: Tally,
+    /// Sources from which the user is locked, and until when.
+    pub locked_from: Vec<(String, Timestamp)>,
+}
+
+impl Store {
+    /// Registers a user.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], or the store does not answer.
+    pub async fn add_user(&self, user: User, always: bool, comment: String, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            let added = connection.execute(
+                "INSERT INTO users (name, always, comment, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                params![user.as_str(), always, comment, millis(entry.at)],
+            )?;
+            if added == 0 {
+                return Err(Error::Exists(format!("user {user}")));
+            }
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
+    /// All users, by name.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn users(&self) -> Result<Vec<UserRecord>, Error> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT * FROM users ORDER BY name")?;
+            let mut rows = statement.query([])?;
+            let mut users = Vec::new();
+            while let Some(row) = rows.next()? {
+                users.push(record(connection, row)?);
+            }
+            Ok(users)
+        })
+        .await
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn user(&self, user: User) -> Result<UserRecord, Error> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT * FROM users WHERE name = ?1")?;
+            let mut rows = statement.query([user.as_str()])?;
+            match rows.next()? {
+                Some(row) => record(connection, row),
+                None => Err(missing(&user)),
+            }
+        })
+        .await
+    }
+
+    /// Lets a user in again, or in no more.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_enabled(&self, user: User, enabled: bool, entry: Entry) -> Result<(), Error> {
+        self.change_user("UPDATE users SET enabled = ?2 WHERE name = ?1", user, enabled, entry).await
+    }
+
+    /// Has a user challenged even from exempt networks, or not.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_always(&self, user: User, always: bool, entry: Entry) -> Result<(), Error> {
+        self.change_user("UPDATE users SET always = ?2 WHERE name = ?1", user, always, entry).await
+    }
+
+    async fn change_user(&self, sql: &'static str, user: User, value: bool, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            if connection.execute(sql, params![user.as_str(), value])? == 0 {
+                return Err(missing(&user));
+            }
+            if !value {
+                // Whoever was disabled, and comes back, starts with a passcode.
+                connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+            }
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
+    /// Removes a user, the contacts, and every window that is open. Failures stay: they are no property of a registration.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn remove_user(&self, user: User, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            if connection.execute("DELETE FROM users WHERE name = ?1", [user.as_str()])? == 0 {
+                return Err(missing(&user));
+            }
+            connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
+    /// Ends all locks of a user and forgets the failures; whether there were any. The user need not be registered.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn unlock_user(&self, user: User, entry: Entry) -> Result<bool, Error> {
+        self.write(move |connection| {
+            let found = connection.execute("DELETE FROM failures WHERE user = ?1", [user.as_str()])?;
+            audit::append(connection, &entry)?;
+            Ok(found > 0)
+        })
+        .await
+    }
+
+    /// Ends the lock of a source and forgets its failures; whether there were any.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn unlock_source(&self, source: IpAddr, entry: Entry) -> Result<bool, Error> {
+        self.write(move |connection| {
+            let found = connection
+                .execute("DELETE FROM failures WHERE scope = 'source' AND source = ?1", [source_key(source)])?;
+            audit::append(connection, &entry)?;
+            Ok(found > 0)
+        })
+        .await
+    }
+
+    /// Adds a contact and gives its number.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Exists`], [`Error::Full`], or the store does not answer.
+    pub async fn add_contact(&self, user: User, address: String, entry: Entry) -> Result<i64, Error> {
+        self.write(move |connection| {
+            let known: bool = connection.query_row(
+                "SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1)",
+                [user.as_str()],
+                |row| row.get(0),
+            )?;
+            if !known {
+                return Err(missing(&user));
+            }
+            let held = contacts(connection, &user)?;
+            if held.iter().any(|contact| contact.address.eq_ignore_ascii_case(&address)) {
+                return Err(Error::Exists(format!("this contact of {user}")));
+            }
+            if held.len() >= CONTACTS_MAX {
+                return Err(Error::Full(format!("{user} has {CONTACTS_MAX} contacts, which is the most")));
+            }
+            let id = connection.query_row(
+                "INSERT INTO contacts (user, kind, address, created_at) VALUES (?1, 'email', ?2, ?3) RETURNING id",
+                params![user.as_str(), address, millis(entry.at)],
+                |row| row.get(0),
+            )?;
+            audit::append(connection, &entry)?;
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Removes a contact of a user.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn remove_contact(&self, user: User, id: i64, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            let gone =
+                connection.execute("DELETE FROM contacts WHERE user = ?1 AND id = ?2", params![user.as_str(), id])?;
+            if gone == 0 {
+                return Err(Error::Missing(format!("contact {id} of {user}")));
+            }
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+}
+
+fn missing(user: &User) -> Error {
+    Error::Missing(format!("user {user}"))
+}
+
+fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
+    let name: String = row.get("name")?;
+    let name: User = name.parse().map_err(|_| Error::Unreadable("user name"))?;
+    let mut statement = connection.prepare_cached(
+        "SELECT source, locked_until FROM failures WHERE scope = 'pair' AND user = ?1 AND locked_until IS NOT NULL",
+    )?;
+    let mut rows = statement.query([name.as_str()])?;
+    let mut locked_from = Vec::new();
+    while let Some(row) = rows.next()? {
+        locked_from.push((row.get(0)?, timestamp(row.get(1)?)?));
+    }
+    Ok(UserRecord {
+        enabled: row.get("enabled")?,
+        always: row.get("always")?,
+        comment: row.get("comment")?,
+        created_at: timestamp(row.get("created_at")?)?,
+        contacts: contacts(connection, &name)?,
+        tally: tally(connection, policy::Scope::User, name.as_str(), "")?,
+        locked_from,
+        name,
+    })
+}
+
+/// The contacts of a user, the oldest first.
+pub(super) fn contacts(connection: &Connection, user: &User) -> Result<Vec<Contact>, Error> {
+    let mut statement = connection
+        .prepare_cached("SELECT id, address, created_at, sent_at FROM contacts WHERE user = ?1 ORDER BY id")?;
+    let mut rows = statement.query([user.as_str()])?;
+    let mut contacts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let sent_at: Option<i64> = row.get(3)?;
+        contacts.push(Contact {
+            id: row.get(0)?,
+            address: row.get(1)?,
+            created_at: timestamp(row.get(2)?)?,
+            sent_at: sent_at.map(timestamp).transpose()?,
+        });
+    }
+    Ok(contacts)
+}
+
+/// The failures in a row of `scope`; `user` or `source` is empty where the scope does not know it.
+pub(super) fn tally(connection: &Connection, scope: policy::Scope, user: &str, source: &str) -> Result<Tally, Error> {
+    let found = connection
+        .prepare_cached(
+            "SELECT passwords, passcodes, last_at, locked_until FROM failures
+             WHERE scope = ?1 AND user = ?2 AND source = ?3",
+        )?
+        .query_row(params![scope.as_str(), user, source], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?, row.get::<_, Option<i64>>(3)?))
+        })
+        .optional()?;
+    let Some((passwords, passcodes, last, locked_until)) = found else { return Ok(Tally::default()) };
+    Ok(Tally {
+        passwords,
+        passcodes,
+        last: last.map(timestamp).transpose()?,
+        locked_until: locked_until.map(timestamp).transpose()?,
+    })
+}
