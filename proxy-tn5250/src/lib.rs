@@ -19,6 +19,7 @@ pub mod ebcdic;
 pub mod environ;
 pub mod error;
 pub mod input;
+pub mod prompt;
 pub mod record;
 pub mod screen;
 pub mod signon;
