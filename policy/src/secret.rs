@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use sha2::Digest;
 use zeroize::Zeroize;
 
 /// A secret: `Debug` shows that there is one, never what it is; the memory is wiped on drop.
@@ -47,6 +48,12 @@ impl<T: Zeroize> From<T> for Secret<T> {
     fn from(value: T) -> Self {
         Self::new(value)
     }
+}
+
+/// The SHA-256 of `bytes`: enough to recognise what may not be kept.
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> [u8; 32] {
+    sha2::Sha256::digest(bytes).into()
 }
 
 #[cfg(test)]

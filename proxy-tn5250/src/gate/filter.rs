@@ -1,0 +1,182 @@
+//! What of the telnet negotiation may pass from the client to the host (RFC 854, 1091, 1572, 4777).
+//!
+//! The host picks the protocol by the terminal type, and a client that names a user and a password in NEW-ENVIRON skips the
+//! sign-on display altogether, so both are filtered in every state, also after admission: a second or late answer is no
+//! way round. What passes is re-encoded from what was understood; what the host sends is never changed (its seed goes into
+//! the client's password substitute).
+
+use bytes::Bytes;
+use policy::User;
+
+use crate::ebcdic::CodePage;
+use crate::environ::{self, Environ, Kind, Variable};
+use crate::gate::{AutoSignOn, Printers, Settings, SignOnFields};
+use crate::telnet::{self, Mode, TerminalType, Verb, option};
+
+/// What to do with a piece of negotiation from the client.
+#[derive(Debug)]
+pub(super) enum Filtered {
+    /// Send this to the host.
+    Pass(Bytes),
+    /// Send nothing.
+    Drop,
+    /// The client would make the host speak a protocol that is not 5250.
+    Refuse(&'static str),
+    /// A printer session: ask, and send this only after admission.
+    Printer(Bytes),
+}
+
+/// What the negotiation told so far.
+#[derive(Debug)]
+pub(super) struct Negotiation {
+    /// The code page of the client's keyboard and display.
+    pub(super) page: CodePage,
+    /// An automatic sign-on was passed to the host.
+    automatic: Option<Automatic>,
+    /// A display type was passed on: the mode is settled.
+    typed: bool,
+}
+
+/// An automatic sign-on that was let through to the host (setting `challenge`).
+#[derive(Debug)]
+struct Automatic {
+    /// The user it names, where exactly one can be told.
+    user: Option<User>,
+    /// The variables as passed, to recognise the same again.
+    variables: Vec<Variable>,
+}
+
+impl Negotiation {
+    pub(super) const fn new() -> Self {
+        Self { page: CodePage::CP037, automatic: None, typed: false }
+    }
+
+    /// The user of an automatic sign-on that went to the host: `None` where there was none, `Some(None)` where it names
+    /// nobody we can be sure of.
+    pub(super) fn automatic(&self) -> Option<Option<User>> {
+        self.automatic.as_ref().map(|automatic| automatic.user.clone())
+    }
+
+    /// WILL, WONT, DO and DONT from the client. `started`: the host has sent its first display record.
+    pub(super) fn verb(&self, verb: Verb, option: u8, wire: Bytes, started: bool, open: bool) -> Filtered {
+        if option == option::TERMINAL_TYPE && verb == Verb::Wont && !self.typed {
+            return Filtered::Refuse("no terminal type");
+        }
+        // Once displays flow there is nothing left to negotiate but timing marks: a client must not talk the host out of
+        // binary mode or records while it waits for admission.
+        if started && !open && option != option::TIMING_MARK {
+            return Filtered::Drop;
+        }
+        Filtered::Pass(wire)
+    }
+
+    /// A TERMINAL-TYPE subnegotiation from the client.
+    pub(super) fn terminal_type(&mut self, body: &[u8], settings: &Settings) -> Filtered {
+        let Ok(TerminalType::Is(name)) = telnet::terminal_type(body) else {
+            return Filtered::Drop;
+        };
+        let mut clean = vec![telnet::TERMINAL_TYPE_IS];
+        clean.extend(name.to_ascii_uppercase());
+        let wire = telnet::write_subnegotiation(option::TERMINAL_TYPE, &clean);
+        match telnet::mode_of(name) {
+            Mode::Display => {
+                self.typed = true;
+                Filtered::Pass(wire)
+            }
+            Mode::Printer => match settings.printers {
+                Printers::Refuse => Filtered::Refuse("printer session"),
+                // A printer may not follow a display: the admission would be for the wrong thing.
+                Printers::Ask if self.typed => Filtered::Refuse("printer session after a display session"),
+                Printers::Ask => {
+                    self.typed = true;
+                    Filtered::Printer(wire)
+                }
+            },
+            Mode::Other => Filtered::Refuse("terminal type that is not 5250"),
+        }
+    }
+
+    /// A NEW-ENVIRON subnegotiation from the client.
+    pub(super) fn environ(&mut self, body: &[u8], settings: &Settings) -> Filtered {
+        let Ok(parsed) = environ::parse(body) else {
+            return Filtered::Drop;
+        };
+        let (variables, info) = match parsed {
+            Environ::Is(variables) => (variables, false),
+            Environ::Info(variables) => (variables, true),
+            Environ::Send(_) => return Filtered::Drop,
+        };
+        self.note_code_page(&variables);
+        let mut kept: Vec<Variable> = Vec::with_capacity(variables.len());
+        for variable in variables.iter().filter(|variable| environ::is_allowed(&variable.name)) {
+            if !kept.iter().any(|other| other.name.eq_ignore_ascii_case(&variable.name)) {
+                kept.push(variable.clone());
+            }
+        }
+        let sign_on: Vec<Variable> =
+            variables.into_iter().filter(|variable| environ::is_sign_on(&variable.name)).collect();
+        if settings.auto_sign_on == AutoSignOn::Challenge && !info {
+            kept.extend(self.sign_on(sign_on, settings));
+        }
+        let environ = if info { Environ::Info(kept) } else { Environ::Is(kept) };
+        Filtered::Pass(telnet::write_subnegotiation(option::NEW_ENVIRON, &environ.write()))
+    }
+
+    /// The sign-on variables that may pass: those of the first answer that carries any, and the same ones again (a client
+    /// repeats them when the host asks for another device name).
+    fn sign_on(&mut self, mut variables: Vec<Variable>, settings: &Settings) -> Vec<Variable> {
+        if settings.sign_on_fields == SignOnFields::Refuse {
+            variables.retain(|variable| !environ::acts_before_gate(&variable.name));
+        }
+        // Without a password or a ticket the host shows its form; nothing needs to pass, nobody is signed on.
+        let named = |name: &[u8]| move |variable: &&Variable| variable.name.eq_ignore_ascii_case(name);
+        let credential =
+            variables.iter().any(|v| named(b"IBMSUBSPW")(&v) || named(b"IBMTICKET")(&v));
+        if !credential {
+            return Vec::new();
+        }
+        if let Some(automatic) = &self.automatic {
+            return if automatic.variables == variables { variables } else { Vec::new() };
+        }
+        let users: Vec<&Variable> = variables.iter().filter(named(b"USER")).collect();
+        // With a ticket it is the ticket that says who signs on, and we cannot read it: whatever USER says would let a
+        // thief of one user's ticket answer another user's challenge. Two USERs are as bad.
+        let ticket = variables.iter().any(|v| named(b"IBMTICKET")(&v));
+        let user = match users.as_slice() {
+            [one] if !ticket => one
+                .value
+                .as_ref()
+                .and_then(|value| core::str::from_utf8(value).ok())
+                .and_then(|text| text.trim().parse().ok()),
+            _ => None,
+        };
+        // The host reads USER only as a well-known variable; what passes says what we understood.
+        for variable in &mut variables {
+            if variable.name.eq_ignore_ascii_case(b"USER") {
+                variable.kind = Kind::Var;
+            }
+        }
+        let mut seen: Vec<Bytes> = Vec::new();
+        variables.retain(|variable| {
+            let new = !seen.iter().any(|name| name.eq_ignore_ascii_case(&variable.name));
+            seen.push(variable.name.clone());
+            new
+        });
+        self.automatic = Some(Automatic { user, variables: variables.clone() });
+        variables
+    }
+
+    fn note_code_page(&mut self, variables: &[Variable]) {
+        let text = |name: &[u8]| {
+            variables
+                .iter()
+                .find(|variable| variable.name.eq_ignore_ascii_case(name))
+                .and_then(|variable| variable.value.as_ref())
+                .and_then(|value| core::str::from_utf8(value).ok())
+                .unwrap_or_default()
+        };
+        if let Some(page) = CodePage::from_session(text(b"CODEPAGE"), text(b"CHARSET"), text(b"KBDTYPE")) {
+            self.page = page;
+        }
+    }
+}
