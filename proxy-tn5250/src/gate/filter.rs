@@ -13,6 +13,20 @@ use crate::environ::{self, Environ, Kind, Variable};
 use crate::gate::{AutoSignOn, Printers, Settings, SignOnFields};
 use crate::telnet::{self, Mode, TerminalType, Verb, option};
 
+/// Whether a client that is not admitted may send this telnet command to the host: those that ask nothing of it.
+pub(super) const fn is_harmless(command: u8) -> bool {
+    /// No operation (RFC 854).
+    const NOP: u8 = 0xF1;
+    /// Are you there (RFC 854).
+    const AYT: u8 = 0xF6;
+    matches!(command, NOP | AYT)
+}
+
+/// Whether the variable makes the host do something as soon as the password is right.
+fn acts_before_gate(name: &[u8]) -> bool {
+    [b"IBMCURLIB".as_slice(), b"IBMIMENU", b"IBMPROGRAM"].iter().any(|other| name.eq_ignore_ascii_case(other))
+}
+
 /// What to do with a piece of negotiation from the client.
 #[derive(Debug)]
 pub(super) enum Filtered {
@@ -51,10 +65,16 @@ impl Negotiation {
         Self { page: CodePage::CP037, automatic: None, typed: false }
     }
 
-    /// The user of an automatic sign-on that went to the host: `None` where there was none, `Some(None)` where it names
-    /// nobody we can be sure of.
-    pub(super) fn automatic(&self) -> Option<Option<User>> {
-        self.automatic.as_ref().map(|automatic| automatic.user.clone())
+    /// The user of an automatic sign-on that went to the host, where it names one that we can be sure of.
+    pub(super) fn automatic(&self) -> Option<&User> {
+        self.automatic.as_ref().and_then(|automatic| automatic.user.as_ref())
+    }
+
+    /// The host showed its form: whoever was named before does not count any more.
+    pub(super) fn forget_automatic(&mut self) {
+        if let Some(automatic) = &mut self.automatic {
+            automatic.user = None;
+        }
     }
 
     /// WILL, WONT, DO and DONT from the client. `started`: the host has sent its first display record.
@@ -75,9 +95,8 @@ impl Negotiation {
         let Ok(TerminalType::Is(name)) = telnet::terminal_type(body) else {
             return Filtered::Drop;
         };
-        let mut clean = vec![telnet::TERMINAL_TYPE_IS];
-        clean.extend(name.to_ascii_uppercase());
-        let wire = telnet::write_subnegotiation(option::TERMINAL_TYPE, &clean);
+        let upper = name.to_ascii_uppercase();
+        let wire = telnet::write_subnegotiation(option::TERMINAL_TYPE, &TerminalType::Is(&upper).write());
         match telnet::mode_of(name) {
             Mode::Display => {
                 self.typed = true;
@@ -126,7 +145,7 @@ impl Negotiation {
     /// repeats them when the host asks for another device name).
     fn sign_on(&mut self, mut variables: Vec<Variable>, settings: &Settings) -> Vec<Variable> {
         if settings.sign_on_fields == SignOnFields::Refuse {
-            variables.retain(|variable| !environ::acts_before_gate(&variable.name));
+            variables.retain(|variable| !acts_before_gate(&variable.name));
         }
         // Without a password or a ticket the host shows its form; nothing needs to pass, nobody is signed on.
         let named = |name: &[u8]| move |variable: &&Variable| variable.name.eq_ignore_ascii_case(name);

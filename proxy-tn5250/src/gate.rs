@@ -1,0 +1,784 @@
+//! The gate: a pure state machine that lets nobody through a TN5250 connection before `Verdict::Admit`.
+//!
+//! ```text
+//!             operator record          host shows no form             Admit
+//!   Locked ────────────────▶ Released ───────────────────▶ Held ─────────────▶ Open
+//!     ▲  ▲                      │                          │  ▲                  │
+//!     │  │ form again: refused  │                Challenge ▼  │ answer           │ form again
+//!     │  └──────────────────────┘                        Prompting               │
+//!     └───────────────────────────────────────────────────────────────────────────┘
+//!   any: timeout, malformed, over limit, unasked verdict, refusal ─▶ Leaving (the farewell is read) ─▶ Closed
+//! ```
+//!
+//! Sign-on displays are customised, so recognising the form is not what makes the gate safe: whatever the host shows that is
+//! not the form is held until it is admitted. The form only tells who signs on.
+//!
+//! Invariants (each is a test, a property and a fuzz assertion):
+//! I1 Before Admit nothing that the host draws after a sign-on reaches the client, and nothing but what the sign-on needs
+//! reaches the host. I2 What was held is released at most once, after its own Admit, unchanged and in order. I3 After
+//! [`Action::Close`] there are no actions. I4 In `Open`, records out are records in. I5 No buffer exceeds its limit. I6 At most
+//! one question is outstanding; a verdict without a question closes. I7 How the input is cut into pieces changes nothing.
+//! I8 No secret appears in `Debug`, errors or reports.
+//!
+//! Facts about hosts and clients: RFC 1205, RFC 4777, and the project's TN5250 reference.
+
+mod client;
+mod filter;
+mod host;
+mod saved;
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use policy::{Answer, Heading, Message, Notice, Prompt, Question, Report, User, Verdict};
+
+use crate::error::Error;
+use crate::gate::filter::{Filtered, Negotiation};
+use crate::gate::client::Due;
+use crate::gate::saved::Saved;
+use crate::prompt::{self, Keyed};
+use crate::screen::Screen;
+use crate::signon::{Layout, Taught};
+use crate::telnet::{self, Frame, RECORD_MAX, Splitter, Unit, option};
+
+/// How many layouts of forms a connection learns; a host that shows more than this many different ones is not believed.
+const LAYOUTS_MAX: usize = 8;
+
+/// How many answers the host may be owed at a time before admission.
+const DUE_MAX: usize = 16;
+
+/// Which comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The host checks the password, then the passcode is asked for.
+    #[default]
+    PasswordFirst,
+    /// The passcode is asked for before the record with the password reaches the host: guesses never get there.
+    CodeFirst,
+}
+
+/// What happens to a sign-on that comes in NEW-ENVIRON and would skip the sign-on display (RFC 4777 §5, §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AutoSignOn {
+    /// The variables that make it are taken out; the host shows its sign-on display.
+    #[default]
+    Strip,
+    /// It passes; the user whom it names is challenged before the first display is shown.
+    Challenge,
+}
+
+/// Whether the program, menu and library fields of the form (and their variables in NEW-ENVIRON) may be filled in.
+///
+/// They act on the host as soon as the password is right, which in [`Order::PasswordFirst`] is before the passcode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignOnFields {
+    /// A sign-on that fills one is not sent to the host; the user reads why.
+    #[default]
+    Refuse,
+    /// They are as any other field.
+    Allow,
+}
+
+/// What happens to printer sessions, which have no operator who could answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Printers {
+    /// The connection ends.
+    #[default]
+    Refuse,
+    /// The guard is asked about the source address, with no user; a challenge is a refusal.
+    Ask,
+}
+
+/// The names on our screens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The host's name in the configuration.
+    pub host: Arc<str>,
+    /// The gateway's name in the configuration.
+    pub gateway: Arc<str>,
+}
+
+/// How long and how much, all in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the connection to the host's first display.
+    pub negotiation: Duration,
+    /// From one record of the operator to the next while the form is up.
+    pub sign_on: Duration,
+    /// From a display record without a read to the judgement of what it shows.
+    pub settle: Duration,
+    /// From the operator's record to the host's reply.
+    pub reply: Duration,
+    /// From a question to its verdict.
+    pub verdict: Duration,
+    /// How long a prompt waits for its answer.
+    pub prompt: Duration,
+    /// How long a farewell stays up unless a key is pressed.
+    pub farewell: Duration,
+    /// Bytes of the host's that are kept while the client may not see them; then the host is no longer read.
+    pub hold: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            negotiation: Duration::from_secs(60),
+            sign_on: Duration::from_secs(15 * 60),
+            settle: Duration::from_secs(2),
+            reply: Duration::from_secs(5 * 60),
+            verdict: Duration::from_secs(60),
+            prompt: Duration::from_secs(5 * 60),
+            farewell: Duration::from_secs(20),
+            hold: 256 * 1024,
+        }
+    }
+}
+
+/// What an administrator sets for a host.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which comes first.
+    pub order: Order,
+    /// Sign-ons in NEW-ENVIRON.
+    pub auto_sign_on: AutoSignOn,
+    /// Program, menu and library.
+    pub sign_on_fields: SignOnFields,
+    /// Printer sessions.
+    pub printers: Printers,
+    /// Sign-on displays that the structure alone would not tell.
+    pub forms: Vec<Taught>,
+    /// The names on our screens.
+    pub names: Names,
+    /// How long and how much.
+    pub limits: Limits,
+}
+
+/// What goes into a gate.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Bytes from the client, cut anywhere.
+    Client(&'a [u8]),
+    /// Bytes from the host, cut anywhere.
+    Host(&'a [u8]),
+    /// The guard's reply to the question.
+    Verdict(Verdict),
+    /// [`Gate::deadline`] has come.
+    Timeout,
+    /// The client closed its end.
+    ClientClosed,
+    /// The host closed its end.
+    HostClosed,
+    /// An operator, a shutdown or a rule ends the session.
+    End(Notice),
+}
+
+/// What comes out of a gate, to be done in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Send to the client, in one write.
+    ToClient(Bytes),
+    /// Send to the host, in one write.
+    ToHost(Bytes),
+    /// Ask the guard; its verdict comes back as [`Event::Verdict`].
+    Ask(Question),
+    /// Tell the guard; nobody waits.
+    Tell(Report),
+    /// Send what was ordered before, then close both connections. Nothing follows.
+    Close(Close),
+}
+
+/// One of the two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where the user sits.
+    Client,
+    /// The IBM i.
+    Host,
+}
+
+/// Why a connection ended, and by whose doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// The client closed.
+    Client,
+    /// The host closed.
+    Host,
+    /// The guard refused.
+    Refused,
+    /// The user left the prompt.
+    Cancelled,
+    /// The passcode's tries or time were used up.
+    Exhausted,
+    /// Nothing came in the time allowed; what was waited for.
+    Timeout(&'static str),
+    /// Bytes that are no telnet or no 5250.
+    Malformed(Side, Error),
+    /// Something that may not be, from a client that is not admitted.
+    Forbidden(&'static str),
+    /// The guard could not decide.
+    Unavailable,
+    /// An operator or a shutdown ended it.
+    Ended,
+    /// The relay and the gate disagree; a fault of ours.
+    Fault(&'static str),
+    /// Reading from or writing to one side failed.
+    Broken(Side),
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |side: Side| match side {
+            Side::Client => "client",
+            Side::Host => "host",
+        };
+        match *self {
+            Self::Client => f.write_str("closed by the client"),
+            Self::Host => f.write_str("closed by the host"),
+            Self::Refused => f.write_str("refused"),
+            Self::Cancelled => f.write_str("cancelled by the user"),
+            Self::Exhausted => f.write_str("no valid passcode"),
+            Self::Timeout(what) => write!(f, "timed out: {what}"),
+            Self::Malformed(from, error) => write!(f, "malformed data from the {}: {error}", side(from)),
+            Self::Forbidden(what) => write!(f, "not allowed: {what}"),
+            Self::Unavailable => f.write_str("no decision possible"),
+            Self::Ended => f.write_str("ended by an operator or a shutdown"),
+            Self::Fault(what) => write!(f, "internal fault: {what}"),
+            Self::Broken(from) => write!(f, "connection to the {} broken", side(from)),
+        }
+    }
+}
+
+/// One direction's bytes that are not yet a whole unit.
+struct Stream {
+    buffer: BytesMut,
+    splitter: Splitter,
+}
+
+impl Stream {
+    const fn new() -> Self {
+        Self { buffer: BytesMut::new(), splitter: Splitter::new() }
+    }
+
+    fn take(&mut self, side: Side) -> Result<Option<Frame>, Close> {
+        let frame = self.splitter.take(&mut self.buffer).map_err(|error| Close::Malformed(side, error))?;
+        if self.buffer.is_empty() {
+            // Nothing moves: nothing is kept.
+            self.buffer = BytesMut::new();
+        }
+        Ok(frame)
+    }
+}
+
+/// What the next Admit lets through.
+#[derive(Debug)]
+enum After {
+    /// What is held.
+    Open,
+    /// The operator's record that waits (code first).
+    Submit { record: Bytes, layout: Layout },
+    /// The terminal type of a printer session.
+    Printer(Bytes),
+}
+
+/// A prompt that is up, or was until its answer went to the guard.
+#[derive(Debug)]
+struct Shown {
+    prompt: Prompt,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nobody is signed on, as far as the host's screen tells.
+    Locked { deadline: Instant, settling: bool },
+    /// The operator's record is with the host.
+    Released { layout: Layout, admitted: bool, queried: bool, deadline: Instant, settling: bool },
+    /// A question is outstanding.
+    Held { after: After, deadline: Instant },
+    /// A prompt is up.
+    Prompting { after: After, shown: Shown, deadline: Instant },
+    /// Admitted.
+    Open,
+    /// Admitted, and no screen to watch.
+    Printing,
+    /// The farewell is up; the connection ends with the next key or at the deadline.
+    Leaving { close: Close, deadline: Instant },
+    /// Nothing happens any more.
+    Closed,
+}
+
+/// The state machine of one connection.
+pub struct Gate {
+    settings: Arc<Settings>,
+    state: State,
+    client: Stream,
+    host: Stream,
+    /// Host records that the client may not see yet, in order.
+    held: VecDeque<Frame>,
+    held_bytes: usize,
+    /// The client's screen as the host believes it to be.
+    screen: Screen,
+    /// The client shows a screen of ours instead.
+    overlaid: bool,
+    /// The host has sent a display record: negotiation is over.
+    started: bool,
+    negotiation: Negotiation,
+    /// Who signed on last on this connection and is not yet admitted.
+    user: Option<User>,
+    /// Layouts of the forms seen on this connection.
+    learned: Vec<Layout>,
+    /// Answers that the host asked the client for before admission.
+    due: VecDeque<Due>,
+    saved: Saved,
+    /// A question is outstanding.
+    asked: bool,
+    /// The last prompt's names and times, for the farewell.
+    heading: Option<Heading>,
+    /// Something suspicious was reported since the last sign-on: once is enough.
+    suspected: bool,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The buffers and the screen hold what people typed; only sizes are shown.
+        f.debug_struct("Gate")
+            .field("state", &self.state_name())
+            .field("user", &self.user)
+            .field("held", &self.held.len())
+            .field("held_bytes", &self.held_bytes)
+            .field("overlaid", &self.overlaid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A shut gate.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
+        let deadline = after(now, settings.limits.negotiation);
+        Self {
+            settings,
+            state: State::Locked { deadline, settling: false },
+            client: Stream::new(),
+            host: Stream::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            screen: Screen::new(),
+            overlaid: false,
+            started: false,
+            negotiation: Negotiation::new(),
+            user: None,
+            learned: Vec::new(),
+            due: VecDeque::new(),
+            saved: Saved::default(),
+            asked: false,
+            heading: None,
+            suspected: false,
+        }
+    }
+
+    /// Takes one event and says what to do about it, in order.
+    pub fn handle(&mut self, event: Event<'_>, now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        if !matches!(self.state, State::Closed)
+            && let Err(close) = self.step(event, now, &mut out)
+        {
+            self.close(close, &mut out);
+        }
+        out
+    }
+
+    /// When the next [`Event::Timeout`] is due; never in an open gate.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Locked { deadline, .. }
+            | State::Released { deadline, .. }
+            | State::Held { deadline, .. }
+            | State::Prompting { deadline, .. }
+            | State::Leaving { deadline, .. } => Some(deadline),
+            State::Open | State::Printing | State::Closed => None,
+        }
+    }
+
+    /// Whether the host is to be read now. `false` while as much is held as may be, and once the connection ends.
+    #[must_use]
+    pub fn wants_host(&self) -> bool {
+        match self.state {
+            State::Locked { .. } | State::Released { .. } | State::Open | State::Printing => true,
+            State::Held { .. } | State::Prompting { .. } => self.kept() < self.settings.limits.hold,
+            State::Leaving { .. } | State::Closed => false,
+        }
+    }
+
+    /// Whether the client is admitted now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Printing)
+    }
+
+    /// Who signed on last, where the form or the automatic sign-on told.
+    #[must_use]
+    pub const fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
+    /// The state's name, for lists of sessions.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Locked { .. } if !self.started => "negotiating",
+            State::Locked { .. } => "signing on",
+            State::Released { .. } => "with the host",
+            State::Held { .. } => "deciding",
+            State::Prompting { .. } => "prompted",
+            State::Open => "open",
+            State::Printing => "printing",
+            State::Leaving { .. } => "leaving",
+            State::Closed => "closed",
+        }
+    }
+
+    /// Bytes kept for either side: what is held and what is not yet a whole unit. Never more than
+    /// `limits.hold` + 4 × [`RECORD_MAX`].
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.held_bytes.saturating_add(self.host.buffer.len()).saturating_add(self.client.buffer.len())
+    }
+
+    fn step(&mut self, event: Event<'_>, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        match event {
+            Event::Client(bytes) => {
+                self.client.buffer.extend_from_slice(bytes);
+                while !matches!(self.state, State::Closed)
+                    && let Some(frame) = self.client.take(Side::Client)?
+                {
+                    self.from_client(frame, now, out)?;
+                }
+                Ok(())
+            }
+            Event::Host(bytes) => {
+                self.host.buffer.extend_from_slice(bytes);
+                self.read_host(now, out)
+            }
+            Event::Verdict(verdict) => {
+                self.verdict(verdict, now, out)?;
+                self.read_host(now, out)
+            }
+            Event::Timeout => match self.deadline() {
+                Some(deadline) if deadline <= now => {
+                    self.timeout(now, out)?;
+                    self.read_host(now, out)
+                }
+                _ => Ok(()),
+            },
+            Event::ClientClosed => Err(Close::Client),
+            Event::HostClosed => match self.state {
+                // The farewell stays readable.
+                State::Leaving { .. } => Ok(()),
+                State::Locked { .. }
+                | State::Released { .. }
+                | State::Held { .. }
+                | State::Prompting { .. }
+                | State::Open
+                | State::Printing
+                | State::Closed => Err(Close::Host),
+            },
+            Event::End(notice) => {
+                self.leave(notice, Close::Ended, now, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes whole units of the host's out of the buffer as long as they are wanted.
+    fn read_host(&mut self, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        // A host may fill what is held, but not our memory.
+        while self.wants_host_units()
+            && let Some(frame) = self.host.take(Side::Host)?
+        {
+            self.from_host(frame, now, out)?;
+        }
+        Ok(())
+    }
+
+    fn wants_host_units(&self) -> bool {
+        match self.state {
+            State::Held { .. } | State::Prompting { .. } => self.held_bytes < self.settings.limits.hold,
+            State::Locked { .. } | State::Released { .. } | State::Open | State::Printing => true,
+            State::Leaving { .. } | State::Closed => false,
+        }
+    }
+
+    fn from_host(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        match frame.unit {
+            Unit::Negotiation { .. } | Unit::Subnegotiation { .. } | Unit::Command(_) => {
+                out.push(Action::ToClient(frame.wire));
+                Ok(())
+            }
+            Unit::Record { embedded } => {
+                let frame = if embedded && !self.is_open() { self.pull_commands(&frame, out) } else { frame };
+                self.host_record(frame, now, out)
+            }
+        }
+    }
+
+    /// Passes the telnet commands that stand inside a host record which may have to wait (a timing mark may not), and
+    /// returns the record without them.
+    fn pull_commands(&self, frame: &Frame, out: &mut Vec<Action>) -> Frame {
+        out.extend(telnet::embedded(&frame.wire).into_iter().map(Action::ToClient));
+        let wire = telnet::write_record(&telnet::unescape(&frame.wire));
+        Frame { wire, unit: Unit::Record { embedded: false } }
+    }
+
+    fn from_client(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        let open = self.is_open();
+        let filtered = match frame.unit {
+            Unit::Record { embedded } => {
+                if embedded && !open {
+                    for wire in telnet::embedded(&frame.wire) {
+                        self.embedded_command(wire, out)?;
+                    }
+                }
+                return self.client_record(frame, now, out);
+            }
+            Unit::Negotiation { verb, option } => self.negotiation.verb(verb, option, frame.wire, self.started, open),
+            Unit::Subnegotiation { option: option::TERMINAL_TYPE, ref body } => {
+                self.negotiation.terminal_type(body, &self.settings)
+            }
+            Unit::Subnegotiation { option: option::NEW_ENVIRON, ref body } => {
+                self.negotiation.environ(body, &self.settings)
+            }
+            Unit::Subnegotiation { .. } if open => Filtered::Pass(frame.wire),
+            Unit::Subnegotiation { .. } => Filtered::Drop,
+            Unit::Command(command) if open || filter::is_harmless(command) => Filtered::Pass(frame.wire),
+            Unit::Command(_) => Filtered::Drop,
+        };
+        match filtered {
+            Filtered::Pass(wire) => out.push(Action::ToHost(wire)),
+            Filtered::Drop => {}
+            Filtered::Refuse(what) => {
+                self.suspect(what, out);
+                return Err(Close::Forbidden(what));
+            }
+            Filtered::Printer(wire) => {
+                if !matches!(self.state, State::Locked { .. }) {
+                    return Err(Close::Forbidden("printer session at this point"));
+                }
+                self.ask(Question::SignOn { user: None }, After::Printer(wire), now, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// A telnet command that the client put inside a record.
+    fn embedded_command(&mut self, wire: Bytes, out: &mut Vec<Action>) -> Result<(), Close> {
+        let mut buffer = BytesMut::from(wire.as_ref());
+        let mut splitter = Splitter::new();
+        while let Some(frame) = splitter.take(&mut buffer).map_err(|error| Close::Malformed(Side::Client, error))? {
+            let pass = match frame.unit {
+                Unit::Negotiation { option, .. } => option == option::TIMING_MARK,
+                Unit::Command(command) => filter::is_harmless(command),
+                Unit::Subnegotiation { .. } | Unit::Record { .. } => false,
+            };
+            if pass {
+                out.push(Action::ToHost(frame.wire));
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: Verdict, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        if !core::mem::take(&mut self.asked) {
+            return Err(Close::Fault("a verdict that nobody asked for"));
+        }
+        match core::mem::replace(&mut self.state, State::Closed) {
+            State::Held { after, .. } => match verdict {
+                Verdict::Admit => self.admit(after, now, out),
+                Verdict::Challenge(_) if matches!(after, After::Printer(_)) => Err(Close::Refused),
+                Verdict::Challenge(prompt) => {
+                    self.show(&prompt, None, out);
+                    let deadline = self::after(now, self.settings.limits.prompt);
+                    self.state = State::Prompting { after, shown: Shown { prompt }, deadline };
+                    Ok(())
+                }
+                Verdict::Refuse { notice, close: _ } => {
+                    // A refused 5250 sign-on cannot be taken back on the host, so the connection always ends.
+                    let close = match notice {
+                        Notice::Refused => Close::Refused,
+                        Notice::Exhausted | Notice::Expired => Close::Exhausted,
+                        Notice::Cancelled => Close::Cancelled,
+                        Notice::Unavailable => Close::Unavailable,
+                        Notice::Ended => Close::Ended,
+                    };
+                    self.leave(notice, close, now, out);
+                    Ok(())
+                }
+            },
+            // The operator ended the session while the guard was thinking: the verdict has nothing left to decide.
+            State::Leaving { close, deadline } => {
+                self.state = State::Leaving { close, deadline };
+                Ok(())
+            }
+            State::Locked { .. }
+            | State::Released { .. }
+            | State::Prompting { .. }
+            | State::Open
+            | State::Printing
+            | State::Closed => Err(Close::Fault("a verdict in a state that has none")),
+        }
+    }
+
+    fn admit(&mut self, after: After, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        self.suspected = false;
+        match after {
+            After::Open => {
+                self.user = None;
+                self.due.clear();
+                self.state = State::Open;
+                self.release(now, out)
+            }
+            After::Submit { record, layout } => {
+                out.push(Action::ToHost(record));
+                let deadline = self::after(now, self.settings.limits.reply);
+                self.state = State::Released { layout, admitted: true, queried: false, deadline, settling: false };
+                self.release(now, out)
+            }
+            After::Printer(wire) => {
+                out.push(Action::ToHost(wire));
+                self.state = State::Printing;
+                self.release(now, out)
+            }
+        }
+    }
+
+    /// Hands what was held to the state that now stands, in order.
+    fn release(&mut self, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        self.held_bytes = 0;
+        for frame in core::mem::take(&mut self.held) {
+            self.host_record(frame, now, out)?;
+        }
+        Ok(())
+    }
+
+    fn timeout(&mut self, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        match core::mem::replace(&mut self.state, State::Closed) {
+            State::Locked { settling: true, .. } => self.judge_locked(now, out),
+            State::Locked { .. } if self.started => Err(Close::Timeout("the sign-on")),
+            State::Locked { .. } => Err(Close::Timeout("the negotiation")),
+            State::Released { settling: true, layout, admitted, queried, .. } => {
+                self.judge_released(layout, admitted, queried, now, out)
+            }
+            State::Released { .. } => Err(Close::Timeout("the host's reply to the sign-on")),
+            State::Held { .. } => {
+                self.leave(Notice::Unavailable, Close::Timeout("the decision"), now, out);
+                Ok(())
+            }
+            State::Prompting { .. } => {
+                out.push(Action::Tell(Report::Cancelled { user: self.user.clone() }));
+                self.leave(Notice::Expired, Close::Timeout("the passcode"), now, out);
+                Ok(())
+            }
+            State::Leaving { close, .. } => Err(close),
+            State::Open | State::Printing | State::Closed => Err(Close::Fault("a deadline in a state that has none")),
+        }
+    }
+
+    /// A record from the client while the prompt is up.
+    fn answered(
+        &mut self,
+        after: After,
+        shown: Shown,
+        deadline: Instant,
+        keyed: Keyed,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        match keyed {
+            Keyed::Passcode(passcode) => {
+                let question = Question::Answer { user: self.user.clone(), answer: Answer::Passcode(passcode) };
+                self.ask(question, after, now, out);
+            }
+            Keyed::Resend => {
+                let question = Question::Answer { user: self.user.clone(), answer: Answer::Resend };
+                self.ask(question, after, now, out);
+            }
+            Keyed::Malformed => {
+                self.show(&shown.prompt, Some(Message::Malformed), out);
+                self.state = State::Prompting { after, shown, deadline };
+            }
+            Keyed::Other => {
+                self.show(&shown.prompt, None, out);
+                self.state = State::Prompting { after, shown, deadline };
+            }
+            Keyed::Exit | Keyed::Cancel => {
+                out.push(Action::Tell(Report::Cancelled { user: self.user.clone() }));
+                self.leave(Notice::Cancelled, Close::Cancelled, now, out);
+            }
+        }
+    }
+
+    /// Asks the guard and waits in `Held`.
+    fn ask(&mut self, question: Question, after: After, now: Instant, out: &mut Vec<Action>) {
+        self.asked = true;
+        out.push(Action::Ask(question));
+        self.state = State::Held { after, deadline: self::after(now, self.settings.limits.verdict) };
+    }
+
+    /// Draws the prompt, the whole of it: a message alone would be lost on clients that redraw.
+    fn show(&mut self, prompt: &Prompt, message: Option<Message>, out: &mut Vec<Action>) {
+        let Prompt::Passcode(passcode) = prompt;
+        let mut passcode = passcode.clone();
+        if message.is_some() {
+            passcode.message = message;
+        }
+        self.heading = Some(passcode.heading.clone());
+        let content = prompt::passcode(&passcode, self.negotiation.page);
+        out.push(Action::ToClient(telnet::write_record(&content)));
+        self.overlaid = true;
+    }
+
+    /// Says farewell, where there is a screen to say it on, and ends the connection once it was read.
+    fn leave(&mut self, notice: Notice, close: Close, now: Instant, out: &mut Vec<Action>) {
+        self.forget();
+        if !self.started || matches!(self.state, State::Printing) {
+            self.close(close, out);
+            return;
+        }
+        let content = prompt::farewell(self.heading.as_ref(), notice, self.negotiation.page);
+        out.push(Action::ToClient(telnet::write_record(&content)));
+        self.state = State::Leaving { close, deadline: after(now, self.settings.limits.farewell) };
+    }
+
+    fn close(&mut self, close: Close, out: &mut Vec<Action>) {
+        self.state = State::Closed;
+        self.asked = false;
+        self.forget();
+        out.push(Action::Close(close));
+    }
+
+    /// Drops what nobody may see any more.
+    fn forget(&mut self) {
+        self.held = VecDeque::new();
+        self.held_bytes = 0;
+        self.host.buffer = BytesMut::new();
+        self.client.buffer = BytesMut::new();
+        self.host.splitter = Splitter::new();
+        self.client.splitter = Splitter::new();
+    }
+
+    /// Reports something that has no place before admission; once for each sign-on, so that a client cannot flood the audit.
+    fn suspect(&mut self, what: &'static str, out: &mut Vec<Action>) {
+        if !core::mem::replace(&mut self.suspected, true) {
+            out.push(Action::Tell(Report::Suspicious { user: self.user.clone(), what }));
+        }
+    }
+}
+
+/// `now` and a while; a span that the clock cannot hold never ends.
+fn after(now: Instant, span: Duration) -> Instant {
+    now.checked_add(span).unwrap_or(now)
+}

@@ -1,0 +1,298 @@
+//! Records from the client: which may pass to the host, and when.
+
+use std::time::Instant;
+
+use policy::{Question, User};
+
+use super::{Action, After, Close, Gate, Order, Side, SignOnFields, State, after, host};
+use crate::display::{self, Token};
+use crate::error::Error;
+use crate::ebcdic::{self, CodePage, UserReading};
+use crate::input::{self, Input};
+use crate::prompt;
+use crate::record::{self, Flags, Opcode, Record};
+use crate::screen::{Read, Screen};
+use crate::signon::{self, Form};
+use crate::telnet::{self, Frame};
+
+/// An answer that the client owes the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A query reply, or the reply to another structured field.
+    Query,
+    /// A saved screen.
+    Save,
+    /// The screen's contents.
+    Screen,
+    /// The fields' contents, without an operator's key.
+    Fields,
+    /// The acknowledgement of a cancel-invite.
+    CancelInvite,
+}
+
+impl Due {
+    /// Whether `record` has the shape of this answer.
+    fn is(self, record: &Record<'_>, screen: &Screen) -> bool {
+        if record.flags == Flags::ERR {
+            // A negative response answers whatever was asked (four bytes of sense code).
+            return record.data.len() == 4;
+        }
+        if !record.flags.is_empty() {
+            return false;
+        }
+        match self {
+            Self::Query => input::is_query_reply(record.data),
+            Self::Save => input::is_save_reply(record.data),
+            Self::Screen => record.data.len() >= screen.cells().len(),
+            Self::Fields => matches!(record.data, [_, _, 0, ..]),
+            Self::CancelInvite => record.opcode == Opcode::CANCEL_INVITE && record.data.is_empty(),
+        }
+    }
+}
+
+impl Gate {
+    /// A record of the client's, in the state that stands.
+    pub(super) fn client_record(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        if self.is_open() {
+            if matches!(self.state, State::Open) {
+                self.follow(&frame);
+            }
+            out.push(Action::ToHost(frame.wire));
+            return Ok(());
+        }
+        let content = host::content(&frame);
+        let record = record::parse(&content).map_err(|error| Close::Malformed(Side::Client, error))?;
+        if let State::Leaving { close, .. } = self.state {
+            // Whatever key it was: the farewell has been read.
+            return if record.flags.is_empty() && !input::is_query_reply(record.data) { Err(close) } else { Ok(()) };
+        }
+        if self.is_due(&record) {
+            out.push(Action::ToHost(telnet::write_record(&record.write())));
+            return Ok(());
+        }
+        if record.flags == Flags::ERR && matches!(self.state, State::Prompting { .. }) {
+            // The client could not draw our prompt: nobody can answer what nobody sees.
+            return Err(Close::Malformed(Side::Client, Error::new("negative response to the prompt", 0)));
+        }
+        if let Some(what) = out_of_band(record.flags) {
+            self.suspect(what, out);
+            return Ok(());
+        }
+        let Ok(input) = input::parse(record.data) else {
+            self.suspect("record that is no operator's", out);
+            return Ok(());
+        };
+        match core::mem::replace(&mut self.state, State::Closed) {
+            State::Prompting { after, shown, deadline } => {
+                let keyed = prompt::answer(&input, self.negotiation.page);
+                self.answered(after, shown, deadline, keyed, now, out);
+                Ok(())
+            }
+            State::Locked { deadline, settling } => {
+                self.state = State::Locked { deadline, settling };
+                if settling || self.screen.pending_read().is_none() {
+                    self.suspect("input while the keyboard is locked", out);
+                    return Ok(());
+                }
+                match signon::find(&self.screen, &self.settings.forms, self.negotiation.page) {
+                    Some(form) => self.operator_record(&record, &input, &form, now, out),
+                    None => {
+                        self.suspect("input before the sign-on display", out);
+                        Ok(())
+                    }
+                }
+            }
+            state @ (State::Released { .. }
+            | State::Held { .. }
+            | State::Open
+            | State::Printing
+            | State::Leaving { .. }
+            | State::Closed) => {
+                // Pipelined: it must not run before the gate has opened.
+                self.state = state;
+                self.suspect("input while the sign-on is decided", out);
+                Ok(())
+            }
+        }
+    }
+
+    /// The operator's record on the form.
+    fn operator_record(
+        &mut self,
+        record: &Record<'_>,
+        input: &Input<'_>,
+        form: &Form,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Close> {
+        let malformed = |error| Close::Malformed(Side::Client, error);
+        let data = self.overlay(input).map_err(malformed)?;
+        if self.settings.sign_on_fields == SignOnFields::Refuse && self.fills_program_field(form) {
+            self.suspect("program, menu or library named at the sign-on", out);
+            self.redraw_form(SIGN_ON_FIELDS_TEXT, out);
+            return Ok(());
+        }
+        self.screen.answered();
+        self.suspected = false;
+        self.user = self.user_on(form);
+        let clean = Record { reserved: 0, flags: Flags::NONE, flags2: record.flags2, opcode: opcode(record), extra: &[], data: &data };
+        let wire = telnet::write_record(&clean.write());
+        self.due.retain(|due| *due == Due::Query);
+        if self.settings.order == Order::CodeFirst && is_submission(input) {
+            let question = Question::SignOn { user: self.user.clone() };
+            self.ask(question, After::Submit { record: wire, layout: form.layout.clone() }, now, out);
+            return Ok(());
+        }
+        out.push(Action::ToHost(wire));
+        self.state = State::Released {
+            layout: form.layout.clone(),
+            admitted: false,
+            queried: false,
+            deadline: after(now, self.settings.limits.reply),
+            settling: false,
+        };
+        Ok(())
+    }
+
+    /// Writes what was keyed into the image, but for hidden fields, and returns the data as understood, encoded anew.
+    fn overlay(&mut self, input: &Input<'_>) -> Result<Vec<u8>, Error> {
+        let mut clean = vec![input.row, input.column, input.aid.0];
+        if self.screen.pending_read() == Some(Read::InputFields) {
+            let inputs = self.screen.fields().iter().enumerate().filter(|(_, field)| !field.is_bypass());
+            let (indices, lengths): (Vec<usize>, Vec<usize>) =
+                inputs.map(|(index, field)| (index, usize::from(field.length))).unzip();
+            for (index, data) in indices.into_iter().zip(input::all_fields(input.body, &lengths)?) {
+                self.screen.set_field_data(index, data);
+            }
+            clean.extend_from_slice(input.body);
+            return Ok(clean);
+        }
+        let fields = input.modified(|row, column| self.transparent(row, column))?;
+        for field in &fields {
+            let index = self.screen.index_at(field.row, field.column);
+            let length = index.and_then(|index| self.screen.fields().get(index)).map(|field| usize::from(field.length));
+            let (Some(index), Some(length)) = (index, length) else {
+                return Err(Error::new("data for a place that is no field", 0));
+            };
+            if field.data.len() > length {
+                return Err(Error::new("more data than the field holds", 0));
+            }
+            self.screen.set_field_data(index, field.data);
+        }
+        clean.extend(input::write_modified(&fields));
+        Ok(clean)
+    }
+
+    /// The length of a field whose data may hold any byte (field control word 84nn), so that an SBA in it is not taken for
+    /// the next field.
+    fn transparent(&self, row: u8, column: u8) -> Option<usize> {
+        const TRANSPARENT: u16 = 0x8400;
+        let field = self.screen.field_at(row, column)?;
+        let is = self.screen.fcws(field).iter().any(|word| word & 0xFF00 == TRANSPARENT);
+        is.then(|| usize::from(field.length))
+    }
+
+    /// Whether a visible input field of a name's length beside the user's is filled in: program, menu or library.
+    fn fills_program_field(&self, form: &Form) -> bool {
+        form.others.iter().filter_map(|index| self.screen.fields().get(*index)).any(|field| {
+            field.length == NAME_LENGTH
+                && !self.screen.is_hidden(field)
+                && self.screen.field_data(field).iter().any(|byte| !matches!(byte, 0x00 | 0x40))
+        })
+    }
+
+    fn user_on(&self, form: &Form) -> Option<User> {
+        let field = self.screen.fields().get(form.user)?;
+        match ebcdic::user_name(self.screen.field_data(field), self.negotiation.page) {
+            UserReading::One(user) => Some(user),
+            UserReading::Ambiguous | UserReading::Blank | UserReading::NotAName => None,
+        }
+    }
+
+    /// Shows the form again, as the host drew it and the user filled it in, with a message on the last line.
+    fn redraw_form(&mut self, text: &str, out: &mut Vec<Action>) {
+        let mut data = self.screen.repaint();
+        let message = message_text(text, self.negotiation.page);
+        data.extend(display::write(&[
+            Token::WriteToDisplay { cc1: 0x00, cc2: 0x18 },
+            Token::SetBufferAddress { row: 24, column: 1 },
+            Token::Text(&message),
+            Token::ReadMdtFields { cc1: 0x00, cc2: 0x00 },
+        ]));
+        out.push(Action::ToClient(telnet::write_record(&host::drawn(data))));
+        // The message line is ours, so the host's next record may have to find its own screen again.
+        self.overlaid = true;
+    }
+
+    /// Whether the host waits for this record; it waits no longer.
+    fn is_due(&mut self, record: &Record<'_>) -> bool {
+        let Some(place) = self.due.iter().position(|due| due.is(record, &self.screen)) else {
+            return false;
+        };
+        self.due.remove(place);
+        self.note_saved(record);
+        true
+    }
+
+    /// Remembers the image behind a saved screen, if this record brings one that the host asked for.
+    fn note_saved(&mut self, record: &Record<'_>) -> bool {
+        if !self.saved.is_due() || !input::is_save_reply(record.data) {
+            return false;
+        }
+        self.saved.keep(record.data.get(2..).unwrap_or_default());
+        true
+    }
+
+    /// An admitted client's record: the image follows it, nothing is held up and nothing can fail.
+    fn follow(&mut self, frame: &Frame) {
+        let content = host::content(frame);
+        let Ok(record) = record::parse(&content) else { return };
+        if self.note_saved(&record) {
+            return;
+        }
+        if record.flags.is_empty()
+            && self.screen.pending_read().is_some()
+            && let Ok(input) = input::parse(record.data)
+            && !input::is_query_reply(record.data)
+        {
+            let _unreadable = self.overlay(&input);
+            self.screen.answered();
+        }
+    }
+}
+
+const NAME_LENGTH: u16 = 10;
+
+const SIGN_ON_FIELDS_TEXT: &str = "Program, menu and library cannot be used here. Clear them and try again.";
+
+/// The flags that have no place before admission, by what they are (RFC 1205 §3).
+fn out_of_band(flags: Flags) -> Option<&'static str> {
+    [
+        (Flags::SRQ, "System Request"),
+        (Flags::ATN, "Attention"),
+        (Flags::TRQ, "Test Request"),
+        (Flags::HLP, "Help in an error state"),
+        (Flags::ERR, "negative response that nobody asked for"),
+    ]
+    .into_iter()
+    .find_map(|(flag, what)| flags.has(flag).then_some(what))
+    .or_else(|| (!flags.is_empty()).then_some("unknown header flag"))
+}
+
+/// Whether this key brings the fields to the host: Enter and the function keys.
+fn is_submission(input: &Input<'_>) -> bool {
+    input.aid == input::Aid::ENTER || input.aid.is_function_key().is_some()
+}
+
+/// The client's opcode where it is one that clients use for an operator's record, else the usual one.
+fn opcode(record: &Record<'_>) -> Opcode {
+    if record.opcode == Opcode::NO_OPERATION { Opcode::NO_OPERATION } else { Opcode::PUT_GET }
+}
+
+fn message_text(text: &str, page: CodePage) -> Vec<u8> {
+    let text = if page.has_lower_latin() { text.to_owned() } else { text.to_ascii_uppercase() };
+    let mut bytes = vec![0x22];
+    bytes.extend(page.encode_all(&text));
+    bytes.push(0x20);
+    bytes
+}

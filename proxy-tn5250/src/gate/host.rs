@@ -1,0 +1,441 @@
+//! Records from the host: which may pass to the client, and when.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use policy::{Question, Report};
+
+use super::{Action, After, Close, DUE_MAX, Due, Gate, LAYOUTS_MAX, Saved, Side, State, after};
+use crate::display::{self, Token, Tokens};
+use crate::error::Error;
+use crate::record::{self, Flags, Opcode, Record};
+use crate::screen::Screen;
+use crate::signon::{self, Layout};
+use crate::telnet::{self, Frame};
+
+/// What a record of the host's does to the client, as far as a gate that is not open must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A start-up record, a message light, a cancel-invite: passes ahead of everything.
+    Light,
+    /// A query and nothing else: passes, and its answer.
+    Query,
+    /// Draws nothing, but has its place in the order: a read, a save, an invite.
+    Quiet,
+    /// Changes what the operator sees or may key.
+    Draws,
+    /// Does not parse: as bad as drawing.
+    Unreadable,
+}
+
+/// A record of the host's, surveyed.
+#[derive(Debug, Clone, Copy)]
+struct Survey {
+    kind: Kind,
+    /// It lets the operator key: a read or an invite.
+    reads: bool,
+}
+
+fn survey(record: &Record<'_>) -> Survey {
+    if record.is_startup() {
+        return Survey { kind: Kind::Light, reads: false };
+    }
+    if record.data.is_empty() {
+        return match record.opcode {
+            Opcode::MESSAGE_LIGHT_ON | Opcode::MESSAGE_LIGHT_OFF | Opcode::CANCEL_INVITE | Opcode::NO_OPERATION => {
+                Survey { kind: Kind::Light, reads: false }
+            }
+            _ => Survey { kind: Kind::Quiet, reads: record.opcode == Opcode::INVITE },
+        };
+    }
+    let mut found = Survey { kind: Kind::Query, reads: record.opcode == Opcode::INVITE };
+    for token in Tokens::new(record.data) {
+        let Ok(token) = token else {
+            return Survey { kind: Kind::Unreadable, reads: true };
+        };
+        found.reads |= is_read(&token);
+        let query = matches!(token, Token::WriteStructuredField { kind: display::QUERY, .. });
+        found.kind = match found.kind {
+            _ if token.draws() => Kind::Draws,
+            Kind::Query if !query => Kind::Quiet,
+            kind => kind,
+        };
+    }
+    found
+}
+
+/// Whether the operator may key after this.
+const fn is_read(token: &Token<'_>) -> bool {
+    matches!(token, Token::ReadInputFields { .. } | Token::ReadMdtFields { .. } | Token::ReadMdtAlternate { .. })
+}
+
+/// Whether the record begins by clearing the screen, so that nothing of what stood before remains.
+fn starts_clear(data: &[u8]) -> bool {
+    matches!(Tokens::new(data).next(), Some(Ok(Token::ClearUnit | Token::ClearUnitAlternate(0))))
+}
+
+fn parse(content: &[u8]) -> Result<Record<'_>, Close> {
+    record::parse(content).map_err(|error| Close::Malformed(Side::Host, error))
+}
+
+/// Applies a record to `screen` and tells whether it asks the client to save what then stands.
+fn apply(screen: &mut Screen, saved: &Saved, data: &[u8]) -> Result<bool, Error> {
+    let mut saves = false;
+    for token in Tokens::new(data) {
+        match token? {
+            Token::RestoreScreen(operand) | Token::RestorePartialScreen(operand) => {
+                let Some((image, rest)) = saved.find(operand) else {
+                    screen.forget();
+                    return Ok(saves);
+                };
+                *screen = image.clone();
+                // Behind the blob come further commands, which are no part of what the client saved.
+                for token in Tokens::new(rest) {
+                    screen.apply(&token?)?;
+                }
+                return Ok(saves);
+            }
+            Token::SaveScreen | Token::SavePartialScreen(_) => saves = true,
+            token => screen.apply(&token)?,
+        }
+    }
+    Ok(saves)
+}
+
+impl Gate {
+    /// A record of the host's, in the state that stands.
+    pub(super) fn host_record(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        match core::mem::replace(&mut self.state, State::Closed) {
+            State::Open => self.open_record(frame, now, out),
+            State::Printing => {
+                out.push(Action::ToClient(frame.wire));
+                self.state = State::Printing;
+                Ok(())
+            }
+            State::Locked { deadline, settling } => self.locked_record(frame, deadline, settling, now, out),
+            State::Released { layout, admitted, queried, deadline, settling } => {
+                self.released_record(frame, layout, admitted, queried, (deadline, settling), now, out)
+            }
+            State::Held { after, deadline } => {
+                self.held_record(frame, out)?;
+                self.state = State::Held { after, deadline };
+                Ok(())
+            }
+            State::Prompting { after, shown, deadline } => {
+                self.held_record(frame, out)?;
+                self.state = State::Prompting { after, shown, deadline };
+                Ok(())
+            }
+            State::Leaving { close, deadline } => {
+                self.state = State::Leaving { close, deadline };
+                Ok(())
+            }
+            State::Closed => Ok(()),
+        }
+    }
+
+    fn open_record(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        let content = telnet::unescape(&frame.wire);
+        let record = parse(&content)?;
+        if self.overlaid {
+            self.uncover(&record, out);
+        }
+        let result = self.draw(record.data);
+        if result.is_err() {
+            // The admitted client gets what the host sent, but what we cannot read may not hide a sign-on display.
+            if signon::raw_hidden_field(record.data) {
+                drop(content);
+                self.hold(frame);
+                return self.unknown_display(now, out);
+            }
+            self.screen.forget();
+        } else if let Some(layout) = self.form_when_open() {
+            self.owe(&record);
+            self.lock(layout, now);
+            drop(content);
+            out.push(Action::ToClient(frame.wire));
+            return Ok(());
+        }
+        drop(content);
+        out.push(Action::ToClient(frame.wire));
+        self.state = State::Open;
+        Ok(())
+    }
+
+    /// The sign-on display that now stands, in an open gate. Applications have forms of the same shape (a claims form with a
+    /// name and a hidden number), so the layout must be that of a form seen on this connection while it was locked; where
+    /// none was (automatic sign-on), the structure must do.
+    fn form_when_open(&self) -> Option<Layout> {
+        if !signon::has_hidden_input(&self.screen) {
+            return None;
+        }
+        let form = signon::find(&self.screen, &self.settings.forms, self.negotiation.page)?;
+        (self.learned.is_empty() || self.learned.contains(&form.layout)).then_some(form.layout)
+    }
+
+    /// A sign-on display stands: nobody is signed on.
+    fn lock(&mut self, layout: Layout, now: Instant) {
+        self.learn(layout);
+        self.user = None;
+        self.suspected = false;
+        self.state = State::Locked { deadline: after(now, self.settings.limits.sign_on), settling: false };
+    }
+
+    fn learn(&mut self, layout: Layout) {
+        if self.learned.len() < LAYOUTS_MAX && !self.learned.contains(&layout) {
+            self.learned.push(layout);
+        }
+    }
+
+    fn locked_record(
+        &mut self,
+        frame: Frame,
+        deadline: Instant,
+        settling: bool,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Close> {
+        let found = {
+            let content = telnet::unescape(&frame.wire);
+            survey(&parse(&content)?)
+        };
+        match found.kind {
+            Kind::Light | Kind::Query => {
+                self.pass(frame, out)?;
+                self.state = State::Locked { deadline, settling };
+                Ok(())
+            }
+            Kind::Quiet if !settling => {
+                self.pass(frame, out)?;
+                self.state = State::Locked { deadline, settling };
+                Ok(())
+            }
+            Kind::Unreadable => {
+                self.hold(frame);
+                self.unknown_display(now, out)
+            }
+            Kind::Quiet | Kind::Draws => {
+                self.hold(frame);
+                // A form may come in several records; what is not one yet waits, unseen, until the operator could key.
+                if found.reads || self.held_bytes >= self.settings.limits.hold || self.form_if_shown().is_some() {
+                    self.judge_locked(now, out)
+                } else {
+                    let deadline = if settling { deadline } else { after(now, self.settings.limits.settle) };
+                    self.state = State::Locked { deadline, settling: true };
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Decides whether what is held, drawn over the image, is the sign-on display.
+    pub(super) fn judge_locked(&mut self, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        match self.form_if_shown() {
+            Some(layout) => {
+                // The host did not take the automatic sign-on, if there was one: from here the form tells who it is.
+                self.negotiation.forget_automatic();
+                self.pass_held(out)?;
+                self.learn(layout);
+                self.state = State::Locked { deadline: after(now, self.settings.limits.sign_on), settling: false };
+                Ok(())
+            }
+            None => self.unknown_display(now, out),
+        }
+    }
+
+    /// The form's layout, if what is held were shown.
+    fn form_if_shown(&self) -> Option<Layout> {
+        let screen = self.screen_if_shown()?;
+        signon::find(&screen, &self.settings.forms, self.negotiation.page).map(|form| form.layout)
+    }
+
+    fn screen_if_shown(&self) -> Option<Screen> {
+        let mut screen = self.screen.clone();
+        for frame in &self.held {
+            let content = telnet::unescape(&frame.wire);
+            let record = record::parse(&content).ok()?;
+            apply(&mut screen, &self.saved, record.data).ok()?;
+        }
+        Some(screen)
+    }
+
+    /// Something else than the form is shown before anybody signed on by it, or instead of the form after a sign-on that was
+    /// taken for refused: ask, for the user if one was named.
+    fn unknown_display(&mut self, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+        self.started = true;
+        if self.user.is_none() {
+            self.user = self.negotiation.automatic().cloned();
+        }
+        if self.user.is_none() {
+            let sketch = self.screen_if_shown().map_or_else(
+                || String::from("the display could not be read"),
+                |screen| signon::sketch(&screen),
+            );
+            out.push(Action::Tell(Report::UnknownDisplay { sketch }));
+        }
+        self.ask(Question::SignOn { user: self.user.clone() }, After::Open, now, out);
+        Ok(())
+    }
+
+    fn released_record(
+        &mut self,
+        frame: Frame,
+        layout: Layout,
+        admitted: bool,
+        queried: bool,
+        (deadline, settling): (Instant, bool),
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Close> {
+        let found = {
+            let content = telnet::unescape(&frame.wire);
+            survey(&parse(&content)?)
+        };
+        match found.kind {
+            Kind::Light | Kind::Query => {
+                self.pass(frame, out)?;
+                let queried = queried || found.kind == Kind::Query;
+                self.state = State::Released { layout, admitted, queried, deadline, settling };
+                Ok(())
+            }
+            Kind::Quiet | Kind::Draws | Kind::Unreadable => {
+                self.hold(frame);
+                // Not before the operator could key: a message that an accepted user's program writes over the form is
+                // no refusal.
+                if found.reads || self.held_bytes >= self.settings.limits.hold {
+                    return self.judge_released(layout, admitted, queried, now, out);
+                }
+                let deadline = if settling { deadline } else { after(now, self.settings.limits.settle) };
+                self.state = State::Released { layout, admitted, queried, deadline, settling: true };
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides whether what is held is the form again, which means that the host refused the password.
+    ///
+    /// The words on it say nothing (they are translated and can be changed). A panel of the same shape may also be the
+    /// first thing that an accepted user's own program shows; then a query came before it.
+    pub(super) fn judge_released(
+        &mut self,
+        layout: Layout,
+        admitted: bool,
+        queried: bool,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Close> {
+        let user = self.user.clone();
+        if !queried && self.form_if_shown().as_ref() == Some(&layout) {
+            self.pass_held(out)?;
+            out.push(Action::Tell(Report::HostRefused { user }));
+            // A prompt of the code-first gate is gone from the screen now; the next sign-on is a new one.
+            self.state = State::Locked { deadline: after(now, self.settings.limits.sign_on), settling: false };
+            return Ok(());
+        }
+        out.push(Action::Tell(Report::HostAccepted { user: user.clone() }));
+        if admitted {
+            self.user = None;
+            self.due.clear();
+            self.state = State::Open;
+            return self.release(now, out);
+        }
+        self.ask(Question::SignOn { user }, After::Open, now, out);
+        Ok(())
+    }
+
+    fn held_record(&mut self, frame: Frame, out: &mut Vec<Action>) -> Result<(), Close> {
+        let query = {
+            let content = telnet::unescape(&frame.wire);
+            survey(&parse(&content)?).kind == Kind::Query
+        };
+        if query {
+            return self.pass(frame, out);
+        }
+        self.hold(frame);
+        Ok(())
+    }
+
+    fn hold(&mut self, frame: Frame) {
+        self.started = true;
+        self.held_bytes = self.held_bytes.saturating_add(frame.wire.len());
+        self.held.push_back(frame);
+    }
+
+    fn pass_held(&mut self, out: &mut Vec<Action>) -> Result<(), Close> {
+        self.held_bytes = 0;
+        for frame in core::mem::take(&mut self.held) {
+            self.pass(frame, out)?;
+        }
+        Ok(())
+    }
+
+    /// Passes a record to a client that is not admitted, keeps the image right and notes which answers it asks for.
+    fn pass(&mut self, frame: Frame, out: &mut Vec<Action>) -> Result<(), Close> {
+        let content = telnet::unescape(&frame.wire);
+        let record = parse(&content)?;
+        let kind = survey(&record).kind;
+        if self.overlaid && !matches!(kind, Kind::Light | Kind::Query) {
+            self.uncover(&record, out);
+        }
+        if kind != Kind::Light {
+            self.draw(record.data).map_err(|error| Close::Malformed(Side::Host, error))?;
+        }
+        self.started |= kind == Kind::Draws;
+        self.owe(&record);
+        drop(content);
+        out.push(Action::ToClient(frame.wire));
+        Ok(())
+    }
+
+    /// Keeps the image in step with a record that goes to the client.
+    fn draw(&mut self, data: &[u8]) -> Result<(), Error> {
+        if apply(&mut self.screen, &self.saved, data)? {
+            self.saved.ask(&self.screen);
+        }
+        Ok(())
+    }
+
+    /// Notes the answers that the client owes the host for this record.
+    fn owe(&mut self, record: &Record<'_>) {
+        let mut owe = |due: Due| {
+            if self.due.len() < DUE_MAX {
+                self.due.push_back(due);
+            }
+        };
+        if record.opcode == Opcode::CANCEL_INVITE {
+            owe(Due::CancelInvite);
+        }
+        for token in Tokens::new(record.data).map_while(Result::ok) {
+            match token {
+                Token::SaveScreen | Token::SavePartialScreen(_) => owe(Due::Save),
+                Token::ReadScreen | Token::ReadScreenExtended | Token::ReadScreenToPrint(_) => owe(Due::Screen),
+                Token::ReadImmediate | Token::ReadModifiedImmediateAlternate => owe(Due::Fields),
+                Token::WriteStructuredField { .. } => owe(Due::Query),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes our own screen away before `record` reaches the client: unless the record clears the screen itself, the
+    /// screen that the host believes in is drawn again first.
+    fn uncover(&mut self, record: &Record<'_>, out: &mut Vec<Action>) {
+        if record.data.is_empty() && record.opcode != Opcode::INVITE {
+            return;
+        }
+        if !starts_clear(record.data) {
+            out.push(Action::ToClient(telnet::write_record(&drawn(self.screen.repaint()))));
+        }
+        self.overlaid = false;
+    }
+}
+
+/// A host record of our own with `data`.
+pub(super) fn drawn(data: impl Into<Vec<u8>>) -> Vec<u8> {
+    let data: Vec<u8> = data.into();
+    Record { reserved: 0, flags: Flags::NONE, flags2: 0, opcode: Opcode::PUT_GET, extra: &[], data: &data }.write()
+}
+
+/// The content of a record, borrowed from its wire bytes where nothing is escaped.
+pub(super) fn content(frame: &Frame) -> Cow<'_, [u8]> {
+    telnet::unescape(&frame.wire)
+}

@@ -1,0 +1,229 @@
+//! The relay: the async loop that drives a gate between two connections.
+//!
+//! It owns no opinion. Every byte read goes into the gate, and what the gate says is done in order. Client, host, the guard's
+//! verdict and the timer are polled together in one task, for two peers that only write would wait for each other for ever
+//! if one direction were served at a time.
+//!
+//! Invariants: a connection that is idle holds no buffer (reads go through one buffer for each thread). Each piece the gate hands
+//! out is one write of its own, flushed before the next, because some clients lose a record that is joined with anything.
+//! The host is not read while the client does not take what is due to it, and the other way round.
+
+use core::cell::RefCell;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use policy::{Notice, Question, Report, Verdict};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::{Action, Close, Event, Gate, Side};
+
+/// How much is read at a time.
+const READ_SIZE: usize = 16 * 1024;
+
+/// How long the last words may take once the connection is to close.
+const LINGER: Duration = Duration::from_secs(3);
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
+}
+
+/// How a connection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why it ended, and by whose doing.
+    pub close: Close,
+    /// Bytes sent to the client.
+    pub to_client: u64,
+    /// Bytes sent to the host.
+    pub to_host: u64,
+}
+
+/// One end of the relay, with what waits to be written to it.
+struct End<S> {
+    stream: S,
+    waiting: VecDeque<Bytes>,
+    flushing: bool,
+    written: u64,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> End<S> {
+    const fn new(stream: S) -> Self {
+        Self { stream, waiting: VecDeque::new(), flushing: false, written: 0 }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.flushing
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.waiting.push_back(bytes);
+        }
+    }
+
+    /// Forgets what can no longer be written.
+    fn give_up(&mut self) {
+        self.waiting = VecDeque::new();
+        self.flushing = false;
+    }
+
+    /// Writes all that waits, each piece by itself.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        loop {
+            if self.flushing {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                self.flushing = false;
+            }
+            let Some(piece) = self.waiting.front_mut() else {
+                // What a burst needed is given back.
+                self.waiting = VecDeque::new();
+                return Poll::Ready(Ok(()));
+            };
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, piece))?;
+            if count == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.written = self.written.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            piece.advance(count);
+            if piece.is_empty() {
+                self.waiting.pop_front();
+                self.flushing = true;
+            }
+        }
+    }
+}
+
+/// Relays between `client` and `host` until the gate closes.
+///
+/// `ask` brings the guard's verdict; its future is dropped when the connection ends first. `tell` must not block. Cancelling `end`
+/// ends the session with a farewell.
+///
+/// Nothing is returned as an error: a connection always ends with a [`Close`] that says why.
+pub async fn run<C, H, A, F, T>(client: C, host: H, mut gate: Gate, mut ask: A, mut tell: T, end: CancellationToken) -> Outcome
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    H: AsyncRead + AsyncWrite + Unpin,
+    A: FnMut(Question) -> F,
+    F: Future<Output = Verdict>,
+    T: FnMut(Report),
+{
+    let mut client = End::new(client);
+    let mut host = End::new(host);
+    let mut question: Option<Pin<Box<F>>> = None;
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let mut timer_at = None;
+    let mut ended = pin!(end.cancelled_owned());
+    let mut is_ended = false;
+    let mut host_first = false;
+    let close = loop {
+        let deadline = gate.deadline();
+        if deadline != timer_at {
+            timer_at = deadline;
+            timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
+        }
+        let actions = poll_fn(|cx| {
+            if let Poll::Ready(Err(_)) = client.poll_write(cx) {
+                client.give_up();
+                return Poll::Ready(gate.handle(Event::ClientClosed, now()));
+            }
+            if let Poll::Ready(Err(_)) = host.poll_write(cx) {
+                host.give_up();
+                return Poll::Ready(gate.handle(Event::HostClosed, now()));
+            }
+            if let Some(asked) = question.as_mut()
+                && let Poll::Ready(verdict) = asked.as_mut().poll(cx)
+            {
+                question = None;
+                return Poll::Ready(gate.handle(Event::Verdict(verdict), now()));
+            }
+            if !is_ended && ended.as_mut().poll(cx).is_ready() {
+                is_ended = true;
+                return Poll::Ready(gate.handle(Event::End(Notice::Ended), now()));
+            }
+            if let Some(sleep) = timer.as_mut()
+                && sleep.as_mut().poll(cx).is_ready()
+            {
+                timer = None;
+                timer_at = None;
+                return Poll::Ready(gate.handle(Event::Timeout, now()));
+            }
+            // A side is read only while the other takes what is due to it; they take turns, so that neither starves.
+            host_first = !host_first;
+            for side in if host_first { [Side::Host, Side::Client] } else { [Side::Client, Side::Host] } {
+                let polled = match side {
+                    Side::Client if host.is_idle() => poll_read(&mut client.stream, cx, side, &mut gate),
+                    Side::Host if client.is_idle() && gate.wants_host() => {
+                        poll_read(&mut host.stream, cx, side, &mut gate)
+                    }
+                    Side::Client | Side::Host => Poll::Pending,
+                };
+                if polled.is_ready() {
+                    return polled;
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        let mut close = None;
+        for action in actions {
+            match action {
+                Action::ToClient(bytes) => client.push(bytes),
+                Action::ToHost(bytes) => host.push(bytes),
+                Action::Ask(asked) => question = Some(Box::pin(ask(asked))),
+                Action::Tell(report) => tell(report),
+                Action::Close(why) => close = Some(why),
+            }
+        }
+        if let Some(close) = close {
+            break close;
+        }
+    };
+    // The host's side goes first: what was refused must not live on there while the farewell is sent.
+    let _late = tokio::time::timeout(LINGER, async {
+        let _unsent = poll_fn(|cx| host.poll_write(cx)).await;
+        let _gone = host.stream.shutdown().await;
+    })
+    .await;
+    let to_host = host.written;
+    drop(host);
+    let _late = tokio::time::timeout(LINGER, async {
+        let _unsent = poll_fn(|cx| client.poll_write(cx)).await;
+        let _gone = client.stream.shutdown().await;
+    })
+    .await;
+    tracing::debug!(%close, to_client = client.written, to_host, "relay ended");
+    Outcome { close, to_client: client.written, to_host }
+}
+
+/// Reads what is there, through this thread's buffer, straight into the gate.
+fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    side: Side,
+    gate: &mut Gate,
+) -> Poll<Vec<Action>> {
+    READ.with_borrow_mut(|memory| {
+        let mut buffer = ReadBuf::new(memory);
+        let result = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
+        let bytes = buffer.filled();
+        let event = match (side, result) {
+            (Side::Client, Ok(())) if !bytes.is_empty() => Event::Client(bytes),
+            (Side::Host, Ok(())) if !bytes.is_empty() => Event::Host(bytes),
+            (Side::Client, _) => Event::ClientClosed,
+            (Side::Host, _) => Event::HostClosed,
+        };
+        Poll::Ready(gate.handle(event, now()))
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the relay's timer line: the gate gets the time as an argument")]
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
