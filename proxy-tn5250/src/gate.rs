@@ -34,16 +34,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use policy::{Answer, Heading, Message, Notice, Prompt, Question, Report, User, Verdict};
+use policy::{Answer, Heading, Message, Notice, Prompt, Question, Report, Secret, User, Verdict};
 
 use crate::error::Error;
-use crate::gate::filter::{Filtered, Negotiation};
 use crate::gate::client::Due;
+use crate::gate::filter::{Filtered, Negotiation};
 use crate::gate::saved::Saved;
 use crate::prompt::{self, Keyed};
 use crate::screen::Screen;
 use crate::signon::{Layout, Taught};
-use crate::telnet::{self, Frame, RECORD_MAX, Splitter, Unit, option};
+use crate::telnet::{self, Frame, Splitter, Unit, option};
 
 /// How many layouts of forms a connection learns; a host that shows more than this many different ones is not believed.
 const LAYOUTS_MAX: usize = 8;
@@ -127,7 +127,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             negotiation: Duration::from_secs(60),
-            sign_on: Duration::from_secs(15 * 60),
+            sign_on: Duration::from_secs(60 * 60),
             settle: Duration::from_secs(2),
             reply: Duration::from_secs(5 * 60),
             verdict: Duration::from_secs(60),
@@ -157,8 +157,7 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// What goes into a gate.
-#[derive(Debug)]
+/// What goes into a gate. `Debug` shows how many bytes there are, never which.
 pub enum Event<'a> {
     /// Bytes from the client, cut anywhere.
     Client(&'a [u8]),
@@ -176,8 +175,7 @@ pub enum Event<'a> {
     End(Notice),
 }
 
-/// What comes out of a gate, to be done in order.
-#[derive(Debug)]
+/// What comes out of a gate, to be done in order. `Debug` shows how many bytes there are, never which.
 pub enum Action {
     /// Send to the client, in one write.
     ToClient(Bytes),
@@ -189,6 +187,32 @@ pub enum Action {
     Tell(Report),
     /// Send what was ordered before, then close both connections. Nothing follows.
     Close(Close),
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(bytes) => write!(f, "Client({} bytes)", bytes.len()),
+            Self::Host(bytes) => write!(f, "Host({} bytes)", bytes.len()),
+            Self::Verdict(verdict) => f.debug_tuple("Verdict").field(verdict).finish(),
+            Self::Timeout => f.write_str("Timeout"),
+            Self::ClientClosed => f.write_str("ClientClosed"),
+            Self::HostClosed => f.write_str("HostClosed"),
+            Self::End(notice) => f.debug_tuple("End").field(notice).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ToClient(bytes) => write!(f, "ToClient({} bytes)", bytes.len()),
+            Self::ToHost(bytes) => write!(f, "ToHost({} bytes)", bytes.len()),
+            Self::Ask(question) => f.debug_tuple("Ask").field(question).finish(),
+            Self::Tell(report) => f.debug_tuple("Tell").field(report).finish(),
+            Self::Close(close) => f.debug_tuple("Close").field(close).finish(),
+        }
+    }
 }
 
 /// One of the two ends.
@@ -259,7 +283,7 @@ struct Stream {
 }
 
 impl Stream {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self { buffer: BytesMut::new(), splitter: Splitter::new() }
     }
 
@@ -279,7 +303,7 @@ enum After {
     /// What is held.
     Open,
     /// The operator's record that waits (code first).
-    Submit { record: Bytes, layout: Layout },
+    Submit { record: Secret<Vec<u8>>, layout: Layout },
     /// The terminal type of a printer session.
     Printer(Bytes),
 }
@@ -290,12 +314,27 @@ struct Shown {
     prompt: Prompt,
 }
 
+/// The operator's record is with the host.
+#[derive(Debug)]
+struct Released {
+    /// The form that it was keyed on.
+    layout: Layout,
+    /// The guard has admitted it already (code first).
+    admitted: bool,
+    /// The host has sent a query since.
+    queried: bool,
+    /// Until when the host must reply, or until when what it sent is judged.
+    deadline: Instant,
+    /// Something without a read is held, and judged at the deadline.
+    settling: bool,
+}
+
 #[derive(Debug)]
 enum State {
     /// Nobody is signed on, as far as the host's screen tells.
     Locked { deadline: Instant, settling: bool },
     /// The operator's record is with the host.
-    Released { layout: Layout, admitted: bool, queried: bool, deadline: Instant, settling: bool },
+    Released(Released),
     /// A question is outstanding.
     Held { after: After, deadline: Instant },
     /// A prompt is up.
@@ -358,7 +397,7 @@ impl Gate {
     /// A shut gate.
     #[must_use]
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
-        let deadline = after(now, settings.limits.negotiation);
+        let deadline = soon(now, settings.limits.negotiation);
         Self {
             settings,
             state: State::Locked { deadline, settling: false },
@@ -396,7 +435,7 @@ impl Gate {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Locked { deadline, .. }
-            | State::Released { deadline, .. }
+            | State::Released(Released { deadline, .. })
             | State::Held { deadline, .. }
             | State::Prompting { deadline, .. }
             | State::Leaving { deadline, .. } => Some(deadline),
@@ -408,7 +447,7 @@ impl Gate {
     #[must_use]
     pub fn wants_host(&self) -> bool {
         match self.state {
-            State::Locked { .. } | State::Released { .. } | State::Open | State::Printing => true,
+            State::Locked { .. } | State::Released(_) | State::Open | State::Printing => true,
             State::Held { .. } | State::Prompting { .. } => self.kept() < self.settings.limits.hold,
             State::Leaving { .. } | State::Closed => false,
         }
@@ -432,7 +471,7 @@ impl Gate {
         match self.state {
             State::Locked { .. } if !self.started => "negotiating",
             State::Locked { .. } => "signing on",
-            State::Released { .. } => "with the host",
+            State::Released(_) => "with the host",
             State::Held { .. } => "deciding",
             State::Prompting { .. } => "prompted",
             State::Open => "open",
@@ -443,7 +482,7 @@ impl Gate {
     }
 
     /// Bytes kept for either side: what is held and what is not yet a whole unit. Never more than
-    /// `limits.hold` + 4 × [`RECORD_MAX`].
+    /// `limits.hold` + 4 × [`telnet::RECORD_MAX`].
     #[must_use]
     pub fn kept(&self) -> usize {
         self.held_bytes.saturating_add(self.host.buffer.len()).saturating_add(self.client.buffer.len())
@@ -456,11 +495,17 @@ impl Gate {
                 while !matches!(self.state, State::Closed)
                     && let Some(frame) = self.client.take(Side::Client)?
                 {
-                    self.from_client(frame, now, out)?;
+                    self.client_unit(frame, now, out)?;
                 }
                 Ok(())
             }
             Event::Host(bytes) => {
+                if matches!(self.state, State::Leaving { .. }) {
+                    return Ok(());
+                }
+                if !self.wants_host() && self.host.buffer.len() > telnet::RECORD_MAX {
+                    return Err(Close::Fault("the host is read although it is not wanted"));
+                }
                 self.host.buffer.extend_from_slice(bytes);
                 self.read_host(now, out)
             }
@@ -480,7 +525,7 @@ impl Gate {
                 // The farewell stays readable.
                 State::Leaving { .. } => Ok(()),
                 State::Locked { .. }
-                | State::Released { .. }
+                | State::Released(_)
                 | State::Held { .. }
                 | State::Prompting { .. }
                 | State::Open
@@ -500,7 +545,7 @@ impl Gate {
         while self.wants_host_units()
             && let Some(frame) = self.host.take(Side::Host)?
         {
-            self.from_host(frame, now, out)?;
+            self.host_unit(frame, now, out)?;
         }
         Ok(())
     }
@@ -508,12 +553,12 @@ impl Gate {
     fn wants_host_units(&self) -> bool {
         match self.state {
             State::Held { .. } | State::Prompting { .. } => self.held_bytes < self.settings.limits.hold,
-            State::Locked { .. } | State::Released { .. } | State::Open | State::Printing => true,
+            State::Locked { .. } | State::Released(_) | State::Open | State::Printing => true,
             State::Leaving { .. } | State::Closed => false,
         }
     }
 
-    fn from_host(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+    fn host_unit(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
         match frame.unit {
             Unit::Negotiation { .. } | Unit::Subnegotiation { .. } | Unit::Command(_) => {
                 out.push(Action::ToClient(frame.wire));
@@ -534,7 +579,7 @@ impl Gate {
         Frame { wire, unit: Unit::Record { embedded: false } }
     }
 
-    fn from_client(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
+    fn client_unit(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
         let open = self.is_open();
         let filtered = match frame.unit {
             Unit::Record { embedded } => {
@@ -601,7 +646,7 @@ impl Gate {
                 Verdict::Challenge(_) if matches!(after, After::Printer(_)) => Err(Close::Refused),
                 Verdict::Challenge(prompt) => {
                     self.show(&prompt, None, out);
-                    let deadline = self::after(now, self.settings.limits.prompt);
+                    let deadline = soon(now, self.settings.limits.prompt);
                     self.state = State::Prompting { after, shown: Shown { prompt }, deadline };
                     Ok(())
                 }
@@ -624,7 +669,7 @@ impl Gate {
                 Ok(())
             }
             State::Locked { .. }
-            | State::Released { .. }
+            | State::Released(_)
             | State::Prompting { .. }
             | State::Open
             | State::Printing
@@ -642,9 +687,10 @@ impl Gate {
                 self.release(now, out)
             }
             After::Submit { record, layout } => {
-                out.push(Action::ToHost(record));
-                let deadline = self::after(now, self.settings.limits.reply);
-                self.state = State::Released { layout, admitted: true, queried: false, deadline, settling: false };
+                out.push(Action::ToHost(Bytes::copy_from_slice(record.expose())));
+                let deadline = soon(now, self.settings.limits.reply);
+                self.state =
+                    State::Released(Released { layout, admitted: true, queried: false, deadline, settling: false });
                 self.release(now, out)
             }
             After::Printer(wire) => {
@@ -669,10 +715,8 @@ impl Gate {
             State::Locked { settling: true, .. } => self.judge_locked(now, out),
             State::Locked { .. } if self.started => Err(Close::Timeout("the sign-on")),
             State::Locked { .. } => Err(Close::Timeout("the negotiation")),
-            State::Released { settling: true, layout, admitted, queried, .. } => {
-                self.judge_released(layout, admitted, queried, now, out)
-            }
-            State::Released { .. } => Err(Close::Timeout("the host's reply to the sign-on")),
+            State::Released(released) if released.settling => self.judge_released(released, now, out),
+            State::Released(_) => Err(Close::Timeout("the host's reply to the sign-on")),
             State::Held { .. } => {
                 self.leave(Notice::Unavailable, Close::Timeout("the decision"), now, out);
                 Ok(())
@@ -725,7 +769,7 @@ impl Gate {
     fn ask(&mut self, question: Question, after: After, now: Instant, out: &mut Vec<Action>) {
         self.asked = true;
         out.push(Action::Ask(question));
-        self.state = State::Held { after, deadline: self::after(now, self.settings.limits.verdict) };
+        self.state = State::Held { after, deadline: soon(now, self.settings.limits.verdict) };
     }
 
     /// Draws the prompt, the whole of it: a message alone would be lost on clients that redraw.
@@ -750,7 +794,7 @@ impl Gate {
         }
         let content = prompt::farewell(self.heading.as_ref(), notice, self.negotiation.page);
         out.push(Action::ToClient(telnet::write_record(&content)));
-        self.state = State::Leaving { close, deadline: after(now, self.settings.limits.farewell) };
+        self.state = State::Leaving { close, deadline: soon(now, self.settings.limits.farewell) };
     }
 
     fn close(&mut self, close: Close, out: &mut Vec<Action>) {
@@ -779,6 +823,9 @@ impl Gate {
 }
 
 /// `now` and a while; a span that the clock cannot hold never ends.
-fn after(now: Instant, span: Duration) -> Instant {
+fn soon(now: Instant, span: Duration) -> Instant {
     now.checked_add(span).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,9 +18,12 @@ pub mod display;
 pub mod ebcdic;
 pub mod environ;
 pub mod error;
+pub mod gate;
 pub mod input;
 pub mod prompt;
 pub mod record;
+#[cfg(feature = "relay")]
+pub mod relay;
 pub mod screen;
 pub mod signon;
 pub mod telnet;

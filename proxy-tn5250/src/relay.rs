@@ -106,7 +106,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End<S> {
 /// ends the session with a farewell.
 ///
 /// Nothing is returned as an error: a connection always ends with a [`Close`] that says why.
-pub async fn run<C, H, A, F, T>(client: C, host: H, mut gate: Gate, mut ask: A, mut tell: T, end: CancellationToken) -> Outcome
+pub async fn run<C, H, A, F, T>(
+    client: C,
+    host: H,
+    mut gate: Gate,
+    mut ask: A,
+    mut tell: T,
+    end: CancellationToken,
+) -> Outcome
 where
     C: AsyncRead + AsyncWrite + Unpin,
     H: AsyncRead + AsyncWrite + Unpin,

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use policy::{Question, User};
+use policy::{Question, Secret, User};
 
-use super::{Action, After, Close, Gate, Order, Side, SignOnFields, State, after, host};
+use super::{Action, After, Close, Gate, Order, Released, Side, SignOnFields, State, host, soon};
 use crate::display::{self, Token};
-use crate::error::Error;
 use crate::ebcdic::{self, CodePage, UserReading};
+use crate::error::Error;
 use crate::input::{self, Input};
 use crate::prompt;
 use crate::record::{self, Flags, Opcode, Record};
@@ -31,6 +31,21 @@ pub(super) enum Due {
 }
 
 impl Due {
+    /// What `token` asks for.
+    pub(super) const fn of(token: &Token<'_>) -> Option<Self> {
+        if matches!(token, Token::SaveScreen | Token::SavePartialScreen(_)) {
+            Some(Self::Save)
+        } else if matches!(token, Token::ReadScreen | Token::ReadScreenExtended | Token::ReadScreenToPrint(_)) {
+            Some(Self::Screen)
+        } else if matches!(token, Token::ReadImmediate | Token::ReadModifiedImmediateAlternate) {
+            Some(Self::Fields)
+        } else if matches!(token, Token::WriteStructuredField { .. }) {
+            Some(Self::Query)
+        } else {
+            None
+        }
+    }
+
     /// Whether `record` has the shape of this answer.
     fn is(self, record: &Record<'_>, screen: &Screen) -> bool {
         if record.flags == Flags::ERR {
@@ -84,7 +99,7 @@ impl Gate {
         };
         match core::mem::replace(&mut self.state, State::Closed) {
             State::Prompting { after, shown, deadline } => {
-                let keyed = prompt::answer(&input, self.negotiation.page);
+                let keyed = prompt::answer(&input);
                 self.answered(after, shown, deadline, keyed, now, out);
                 Ok(())
             }
@@ -102,7 +117,7 @@ impl Gate {
                     }
                 }
             }
-            state @ (State::Released { .. }
+            state @ (State::Released(_)
             | State::Held { .. }
             | State::Open
             | State::Printing
@@ -126,31 +141,47 @@ impl Gate {
         out: &mut Vec<Action>,
     ) -> Result<(), Close> {
         let malformed = |error| Close::Malformed(Side::Client, error);
+        let before = self.screen.clone();
         let data = self.overlay(input).map_err(malformed)?;
         if self.settings.sign_on_fields == SignOnFields::Refuse && self.fills_program_field(form) {
             self.suspect("program, menu or library named at the sign-on", out);
             self.redraw_form(SIGN_ON_FIELDS_TEXT, out);
+            // The host never saw what was keyed, so the image may not hold it: a client that leaves the user field out of its
+            // next record would be challenged for one user and signed on as another.
+            self.screen = before;
             return Ok(());
         }
         self.screen.answered();
         self.suspected = false;
         self.user = self.user_on(form);
-        let clean = Record { reserved: 0, flags: Flags::NONE, flags2: record.flags2, opcode: opcode(record), extra: &[], data: &data };
+        let clean = Record {
+            reserved: 0,
+            flags: Flags::NONE,
+            flags2: record.flags2,
+            opcode: opcode(record),
+            extra: &[],
+            data: &data,
+        };
         let wire = telnet::write_record(&clean.write());
         self.due.retain(|due| *due == Due::Query);
         if self.settings.order == Order::CodeFirst && is_submission(input) {
             let question = Question::SignOn { user: self.user.clone() };
-            self.ask(question, After::Submit { record: wire, layout: form.layout.clone() }, now, out);
+            self.ask(
+                question,
+                After::Submit { record: Secret::new(wire.to_vec()), layout: form.layout.clone() },
+                now,
+                out,
+            );
             return Ok(());
         }
         out.push(Action::ToHost(wire));
-        self.state = State::Released {
+        self.state = State::Released(Released {
             layout: form.layout.clone(),
             admitted: false,
             queried: false,
-            deadline: after(now, self.settings.limits.reply),
+            deadline: soon(now, self.settings.limits.reply),
             settling: false,
-        };
+        });
         Ok(())
     }
 
@@ -168,19 +199,34 @@ impl Gate {
             return Ok(clean);
         }
         let fields = input.modified(|row, column| self.transparent(row, column))?;
-        for field in &fields {
-            let index = self.screen.index_at(field.row, field.column);
-            let length = index.and_then(|index| self.screen.fields().get(index)).map(|field| usize::from(field.length));
-            let (Some(index), Some(length)) = (index, length) else {
-                return Err(Error::new("data for a place that is no field", 0));
-            };
-            if field.data.len() > length {
-                return Err(Error::new("more data than the field holds", 0));
+        for (place, field) in fields.iter().enumerate() {
+            let index = self.input_field(field)?;
+            let again = fields.iter().take(place).any(|other| (other.row, other.column) == (field.row, field.column));
+            if again {
+                // The host may believe the first or the last; we cannot know which.
+                return Err(Error::new("the same field twice", 0));
             }
             self.screen.set_field_data(index, field.data);
         }
         clean.extend(input::write_modified(&fields));
         Ok(clean)
+    }
+
+    /// The field that `data` is for: an input field that begins at this very place and is long enough.
+    fn input_field(&self, data: &input::FieldData<'_>) -> Result<usize, Error> {
+        let index = self.screen.index_at(data.row, data.column);
+        let field = index.and_then(|index| self.screen.fields().get(index));
+        match (index, field) {
+            (Some(index), Some(field))
+                if !field.is_bypass() && self.screen.place(field.address) == (data.row, data.column) =>
+            {
+                if data.data.len() > usize::from(field.length) {
+                    return Err(Error::new("more data than the field holds", 0));
+                }
+                Ok(index)
+            }
+            _ => Err(Error::new("data for a place that is no input field", 0)),
+        }
     }
 
     /// The length of a field whose data may hold any byte (field control word 84nn), so that an SBA in it is not taken for

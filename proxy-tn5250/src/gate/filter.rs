@@ -148,30 +148,23 @@ impl Negotiation {
             variables.retain(|variable| !acts_before_gate(&variable.name));
         }
         // Without a password or a ticket the host shows its form; nothing needs to pass, nobody is signed on.
-        let named = |name: &[u8]| move |variable: &&Variable| variable.name.eq_ignore_ascii_case(name);
-        let credential =
-            variables.iter().any(|v| named(b"IBMSUBSPW")(&v) || named(b"IBMTICKET")(&v));
-        if !credential {
+        let ticket = variables.iter().any(|variable| variable.is_named("IBMTICKET"));
+        if !ticket && !variables.iter().any(|variable| variable.is_named("IBMSUBSPW")) {
             return Vec::new();
         }
         if let Some(automatic) = &self.automatic {
             return if automatic.variables == variables { variables } else { Vec::new() };
         }
-        let users: Vec<&Variable> = variables.iter().filter(named(b"USER")).collect();
+        let users: Vec<&Variable> = variables.iter().filter(|variable| variable.is_named("USER")).collect();
         // With a ticket it is the ticket that says who signs on, and we cannot read it: whatever USER says would let a
         // thief of one user's ticket answer another user's challenge. Two USERs are as bad.
-        let ticket = variables.iter().any(|v| named(b"IBMTICKET")(&v));
         let user = match users.as_slice() {
-            [one] if !ticket => one
-                .value
-                .as_ref()
-                .and_then(|value| core::str::from_utf8(value).ok())
-                .and_then(|text| text.trim().parse().ok()),
+            [one] if !ticket => one.text().and_then(|text| text.trim().parse().ok()),
             _ => None,
         };
         // The host reads USER only as a well-known variable; what passes says what we understood.
         for variable in &mut variables {
-            if variable.name.eq_ignore_ascii_case(b"USER") {
+            if variable.is_named("USER") {
                 variable.kind = Kind::Var;
             }
         }
@@ -186,15 +179,10 @@ impl Negotiation {
     }
 
     fn note_code_page(&mut self, variables: &[Variable]) {
-        let text = |name: &[u8]| {
-            variables
-                .iter()
-                .find(|variable| variable.name.eq_ignore_ascii_case(name))
-                .and_then(|variable| variable.value.as_ref())
-                .and_then(|value| core::str::from_utf8(value).ok())
-                .unwrap_or_default()
+        let text = |name: &str| {
+            variables.iter().find(|variable| variable.is_named(name)).and_then(Variable::text).unwrap_or_default()
         };
-        if let Some(page) = CodePage::from_session(text(b"CODEPAGE"), text(b"CHARSET"), text(b"KBDTYPE")) {
+        if let Some(page) = CodePage::from_session(text("CODEPAGE"), text("CHARSET"), text("KBDTYPE")) {
             self.page = page;
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use policy::{Question, Report};
 
-use super::{Action, After, Close, DUE_MAX, Due, Gate, LAYOUTS_MAX, Saved, Side, State, after};
+use super::{Action, After, Close, DUE_MAX, Due, Gate, LAYOUTS_MAX, Released, Saved, Side, State, soon};
 use crate::display::{self, Token, Tokens};
 use crate::error::Error;
 use crate::record::{self, Flags, Opcode, Record};
@@ -55,11 +55,11 @@ fn survey(record: &Record<'_>) -> Survey {
         };
         found.reads |= is_read(&token);
         let query = matches!(token, Token::WriteStructuredField { kind: display::QUERY, .. });
-        found.kind = match found.kind {
-            _ if token.draws() => Kind::Draws,
-            Kind::Query if !query => Kind::Quiet,
-            kind => kind,
-        };
+        if token.draws() {
+            found.kind = Kind::Draws;
+        } else if !query && found.kind == Kind::Query {
+            found.kind = Kind::Quiet;
+        }
     }
     found
 }
@@ -82,22 +82,21 @@ fn parse(content: &[u8]) -> Result<Record<'_>, Close> {
 fn apply(screen: &mut Screen, saved: &Saved, data: &[u8]) -> Result<bool, Error> {
     let mut saves = false;
     for token in Tokens::new(data) {
-        match token? {
-            Token::RestoreScreen(operand) | Token::RestorePartialScreen(operand) => {
-                let Some((image, rest)) = saved.find(operand) else {
-                    screen.forget();
-                    return Ok(saves);
-                };
-                *screen = image.clone();
-                // Behind the blob come further commands, which are no part of what the client saved.
-                for token in Tokens::new(rest) {
-                    screen.apply(&token?)?;
-                }
+        let token = token?;
+        if let Token::RestoreScreen(operand) | Token::RestorePartialScreen(operand) = token {
+            let Some((image, rest)) = saved.find(operand) else {
+                screen.forget();
                 return Ok(saves);
+            };
+            *screen = image.clone();
+            // Behind the blob come further commands, which are no part of what the client saved.
+            for token in Tokens::new(rest) {
+                screen.apply(&token?)?;
             }
-            Token::SaveScreen | Token::SavePartialScreen(_) => saves = true,
-            token => screen.apply(&token)?,
+            return Ok(saves);
         }
+        saves |= matches!(token, Token::SaveScreen | Token::SavePartialScreen(_));
+        screen.apply(&token)?;
     }
     Ok(saves)
 }
@@ -113,9 +112,7 @@ impl Gate {
                 Ok(())
             }
             State::Locked { deadline, settling } => self.locked_record(frame, deadline, settling, now, out),
-            State::Released { layout, admitted, queried, deadline, settling } => {
-                self.released_record(frame, layout, admitted, queried, (deadline, settling), now, out)
-            }
+            State::Released(released) => self.released_record(frame, released, now, out),
             State::Held { after, deadline } => {
                 self.held_record(frame, out)?;
                 self.state = State::Held { after, deadline };
@@ -178,7 +175,7 @@ impl Gate {
         self.learn(layout);
         self.user = None;
         self.suspected = false;
-        self.state = State::Locked { deadline: after(now, self.settings.limits.sign_on), settling: false };
+        self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
     }
 
     fn learn(&mut self, layout: Layout) {
@@ -220,7 +217,7 @@ impl Gate {
                 if found.reads || self.held_bytes >= self.settings.limits.hold || self.form_if_shown().is_some() {
                     self.judge_locked(now, out)
                 } else {
-                    let deadline = if settling { deadline } else { after(now, self.settings.limits.settle) };
+                    let deadline = if settling { deadline } else { soon(now, self.settings.limits.settle) };
                     self.state = State::Locked { deadline, settling: true };
                     Ok(())
                 }
@@ -236,7 +233,7 @@ impl Gate {
                 self.negotiation.forget_automatic();
                 self.pass_held(out)?;
                 self.learn(layout);
-                self.state = State::Locked { deadline: after(now, self.settings.limits.sign_on), settling: false };
+                self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
                 Ok(())
             }
             None => self.unknown_display(now, out),
@@ -267,10 +264,9 @@ impl Gate {
             self.user = self.negotiation.automatic().cloned();
         }
         if self.user.is_none() {
-            let sketch = self.screen_if_shown().map_or_else(
-                || String::from("the display could not be read"),
-                |screen| signon::sketch(&screen),
-            );
+            let sketch = self
+                .screen_if_shown()
+                .map_or_else(|| String::from("the display could not be read"), |screen| signon::sketch(&screen));
             out.push(Action::Tell(Report::UnknownDisplay { sketch }));
         }
         self.ask(Question::SignOn { user: self.user.clone() }, After::Open, now, out);
@@ -280,10 +276,7 @@ impl Gate {
     fn released_record(
         &mut self,
         frame: Frame,
-        layout: Layout,
-        admitted: bool,
-        queried: bool,
-        (deadline, settling): (Instant, bool),
+        mut released: Released,
         now: Instant,
         out: &mut Vec<Action>,
     ) -> Result<(), Close> {
@@ -294,8 +287,8 @@ impl Gate {
         match found.kind {
             Kind::Light | Kind::Query => {
                 self.pass(frame, out)?;
-                let queried = queried || found.kind == Kind::Query;
-                self.state = State::Released { layout, admitted, queried, deadline, settling };
+                released.queried |= found.kind == Kind::Query;
+                self.state = State::Released(released);
                 Ok(())
             }
             Kind::Quiet | Kind::Draws | Kind::Unreadable => {
@@ -303,10 +296,12 @@ impl Gate {
                 // Not before the operator could key: a message that an accepted user's program writes over the form is
                 // no refusal.
                 if found.reads || self.held_bytes >= self.settings.limits.hold {
-                    return self.judge_released(layout, admitted, queried, now, out);
+                    return self.judge_released(released, now, out);
                 }
-                let deadline = if settling { deadline } else { after(now, self.settings.limits.settle) };
-                self.state = State::Released { layout, admitted, queried, deadline, settling: true };
+                if !core::mem::replace(&mut released.settling, true) {
+                    released.deadline = soon(now, self.settings.limits.settle);
+                }
+                self.state = State::Released(released);
                 Ok(())
             }
         }
@@ -318,22 +313,20 @@ impl Gate {
     /// first thing that an accepted user's own program shows; then a query came before it.
     pub(super) fn judge_released(
         &mut self,
-        layout: Layout,
-        admitted: bool,
-        queried: bool,
+        released: Released,
         now: Instant,
         out: &mut Vec<Action>,
     ) -> Result<(), Close> {
         let user = self.user.clone();
-        if !queried && self.form_if_shown().as_ref() == Some(&layout) {
+        if !released.queried && self.form_if_shown().as_ref() == Some(&released.layout) {
             self.pass_held(out)?;
             out.push(Action::Tell(Report::HostRefused { user }));
             // A prompt of the code-first gate is gone from the screen now; the next sign-on is a new one.
-            self.state = State::Locked { deadline: after(now, self.settings.limits.sign_on), settling: false };
+            self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
             return Ok(());
         }
         out.push(Action::Tell(Report::HostAccepted { user: user.clone() }));
-        if admitted {
+        if released.admitted {
             self.user = None;
             self.due.clear();
             self.state = State::Open;
@@ -405,15 +398,7 @@ impl Gate {
         if record.opcode == Opcode::CANCEL_INVITE {
             owe(Due::CancelInvite);
         }
-        for token in Tokens::new(record.data).map_while(Result::ok) {
-            match token {
-                Token::SaveScreen | Token::SavePartialScreen(_) => owe(Due::Save),
-                Token::ReadScreen | Token::ReadScreenExtended | Token::ReadScreenToPrint(_) => owe(Due::Screen),
-                Token::ReadImmediate | Token::ReadModifiedImmediateAlternate => owe(Due::Fields),
-                Token::WriteStructuredField { .. } => owe(Due::Query),
-                _ => {}
-            }
-        }
+        Tokens::new(record.data).map_while(Result::ok).filter_map(|token| Due::of(&token)).for_each(owe);
     }
 
     /// Takes our own screen away before `record` reaches the client: unless the record clears the screen itself, the
