@@ -8,7 +8,7 @@ use super::{Action, After, Close, Gate, Order, Released, Side, SignOnFields, Sta
 use crate::display::{self, Token};
 use crate::ebcdic::{self, CodePage, UserReading};
 use crate::error::Error;
-use crate::input::{self, Input};
+use crate::input::{self, Aid, Input};
 use crate::prompt;
 use crate::record::{self, Flags, Opcode, Record};
 use crate::screen::{Read, Screen};
@@ -93,8 +93,8 @@ impl Gate {
             self.suspect(what, out);
             return Ok(());
         }
-        let Ok(input) = input::parse(record.data) else {
-            self.suspect("record that is no operator's", out);
+        let Some(input) = input::parse(record.data).ok().filter(is_key) else {
+            self.suspect("record that no key sends", out);
             return Ok(());
         };
         match core::mem::replace(&mut self.state, State::Closed) {
@@ -238,13 +238,12 @@ impl Gate {
         is.then(|| usize::from(field.length))
     }
 
-    /// Whether a visible input field of a name's length beside the user's is filled in: program, menu or library.
+    /// Whether program, menu or library is filled in.
     fn fills_program_field(&self, form: &Form) -> bool {
-        form.others.iter().filter_map(|index| self.screen.fields().get(*index)).any(|field| {
-            field.length == NAME_LENGTH
-                && !self.screen.is_hidden(field)
-                && self.screen.field_data(field).iter().any(|byte| !matches!(byte, 0x00 | 0x40))
-        })
+        form.others
+            .iter()
+            .filter_map(|index| self.screen.fields().get(*index))
+            .any(|field| self.screen.field_data(field).iter().any(|byte| !matches!(byte, 0x00 | 0x40)))
     }
 
     fn user_on(&self, form: &Form) -> Option<User> {
@@ -307,8 +306,6 @@ impl Gate {
     }
 }
 
-const NAME_LENGTH: u16 = 10;
-
 const SIGN_ON_FIELDS_TEXT: &str = "Program, menu and library cannot be used here. Clear them and try again.";
 
 /// The flags that have no place before admission, by what they are (RFC 1205 §3).
@@ -325,9 +322,14 @@ fn out_of_band(flags: Flags) -> Option<&'static str> {
     .or_else(|| (!flags.is_empty()).then_some("unknown header flag"))
 }
 
+/// Whether an operator's key sends this, and no program: other AIDs answer what the host asked for.
+fn is_key(input: &Input<'_>) -> bool {
+    !matches!(input.aid, Aid::NONE | Aid::INBOUND_STRUCTURED_FIELD | Aid::PASS_THROUGH) && input.aid.name().is_some()
+}
+
 /// Whether this key brings the fields to the host: Enter and the function keys.
 fn is_submission(input: &Input<'_>) -> bool {
-    input.aid == input::Aid::ENTER || input.aid.is_function_key().is_some()
+    input.aid == Aid::ENTER || input.aid.is_function_key().is_some()
 }
 
 /// The client's opcode where it is one that clients use for an operator's record, else the usual one.

@@ -368,7 +368,10 @@ fn a_panel_of_another_shape_is_an_acceptance() {
 fn an_unknown_first_display_is_held_and_nobody_is_named() {
     let mut bench = Bench::new(settings());
     let done = bench.host(&display(true, "PAYROLL"));
-    assert_eq!((done.to_client.len(), done.asked, done.told), (0, vec!["signon -".into()], vec!["UnknownDisplay".into()]));
+    assert_eq!(
+        (done.to_client.len(), done.asked, done.told),
+        (0, vec!["signon -".into()], vec!["UnknownDisplay".into()])
+    );
     let done = bench.verdict(Verdict::Refuse { notice: Notice::Refused, close: true });
     assert_eq!(done.to_client.len(), 1);
     assert!(!done.to_client[0].windows(7).any(|part| part == text("PAYROLL")));
@@ -391,12 +394,9 @@ fn program_field_is_refused_and_the_image_does_not_keep_what_was_not_sent() {
 
 #[test]
 fn ambiguous_records_end_the_connection() {
-    for fields in [
-        &[(6, 53, "ANNA"), (6, 53, "BOB")][..],
-        &[(6, 54, "NNA")],
-        &[(6, 53, "ANNAANNAANNA")],
-        &[(1, 1, "ANNA")],
-    ] {
+    for fields in
+        [&[(6, 53, "ANNA"), (6, 53, "BOB")][..], &[(6, 54, "NNA")], &[(6, 53, "ANNAANNAANNA")], &[(1, 1, "ANNA")]]
+    {
         let mut bench = Bench::at_form(settings());
         let done = bench.client(&keyed(Aid::ENTER, fields));
         assert!(matches!(done.close, Some(Close::Malformed(Side::Client, _))), "{fields:?}: {done:?}");
@@ -406,10 +406,7 @@ fn ambiguous_records_end_the_connection() {
 
 #[test]
 fn hold_is_bounded_and_then_the_host_is_not_read() {
-    let mut bench = Bench::at_question(Settings {
-        limits: Limits { hold: 4096, ..Limits::default() },
-        ..settings()
-    });
+    let mut bench = Bench::at_question(Settings { limits: Limits { hold: 4096, ..Limits::default() }, ..settings() });
     let menu = display(true, "MENU");
     let mut sent = 1;
     while bench.gate.wants_host() {
