@@ -93,15 +93,6 @@ pub enum Printers {
     Ask,
 }
 
-/// The names on our screens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
-    /// The host's name in the configuration.
-    pub host: Arc<str>,
-    /// The gateway's name in the configuration.
-    pub gateway: Arc<str>,
-}
-
 /// How long and how much, all in one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -151,8 +142,6 @@ pub struct Settings {
     pub printers: Printers,
     /// Sign-on displays that the structure alone would not tell.
     pub forms: Vec<Taught>,
-    /// The names on our screens.
-    pub names: Names,
     /// How long and how much.
     pub limits: Limits,
 }

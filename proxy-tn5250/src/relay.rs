@@ -234,3 +234,78 @@ fn poll_read<S: AsyncRead + Unpin>(
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::gate::{AutoSignOn, Limits, Order, Printers, Settings, SignOnFields};
+
+    fn gate() -> Gate {
+        let settings = Settings {
+            order: Order::PasswordFirst,
+            auto_sign_on: AutoSignOn::Strip,
+            sign_on_fields: SignOnFields::Refuse,
+            printers: Printers::Ask,
+            forms: Vec::new(),
+            limits: Limits::default(),
+        };
+        Gate::new(Arc::new(settings), now())
+    }
+
+    async fn refuse(_: Question) -> Verdict {
+        Verdict::Refuse { notice: Notice::Refused, close: true }
+    }
+
+    #[tokio::test]
+    async fn a_printer_is_admitted_and_each_piece_is_relayed() {
+        let (mut client, gate_client) = tokio::io::duplex(4096);
+        let (mut host, gate_host) = tokio::io::duplex(4096);
+        let ask = |_| async { Verdict::Admit };
+        let relay = tokio::spawn(run(gate_client, gate_host, gate(), ask, |_| {}, CancellationToken::new()));
+        let mut buffer = [0; 64];
+        host.write_all(b"\xFF\xFD\x18").await.unwrap();
+        assert_eq!(client.read(&mut buffer).await.unwrap(), 3);
+        client.write_all(b"\xFF\xFA\x18\x00IBM-3812-1\xFF\xF0").await.unwrap();
+        let count = host.read(&mut buffer).await.unwrap();
+        assert_eq!(buffer.get(..count).unwrap(), b"\xFF\xFA\x18\x00IBM-3812-1\xFF\xF0");
+        host.write_all(b"anything\xFF\xEF").await.unwrap();
+        assert_eq!(client.read(&mut buffer).await.unwrap(), 10);
+        drop(client);
+        assert_eq!(relay.await.unwrap().close, Close::Client);
+        assert_eq!(host.read(&mut buffer).await.unwrap(), 0, "the host's side is closed, too");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_closes_both_sides() {
+        let (mut client, gate_client) = tokio::io::duplex(4096);
+        let (mut host, gate_host) = tokio::io::duplex(4096);
+        let relay = tokio::spawn(run(gate_client, gate_host, gate(), refuse, |_| {}, CancellationToken::new()));
+        client.write_all(b"\xFF\xFA\x18\x00IBM-3812-1\xFF\xF0").await.unwrap();
+        let outcome = relay.await.unwrap();
+        assert_eq!((outcome.close, outcome.to_host), (Close::Refused, 0));
+        let mut rest = Vec::new();
+        assert_eq!(host.read_to_end(&mut rest).await.unwrap(), 0);
+        assert_eq!(client.read_to_end(&mut rest).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_ends_at_the_deadline() {
+        let (_client, gate_client) = tokio::io::duplex(64);
+        let (_host, gate_host) = tokio::io::duplex(64);
+        let outcome = run(gate_client, gate_host, gate(), refuse, |_| {}, CancellationToken::new()).await;
+        assert_eq!(outcome.close, Close::Timeout("the negotiation"));
+    }
+
+    #[tokio::test]
+    async fn an_operator_ends_it() {
+        let (_client, gate_client) = tokio::io::duplex(64);
+        let (_host, gate_host) = tokio::io::duplex(64);
+        let end = CancellationToken::new();
+        end.cancel();
+        assert_eq!(run(gate_client, gate_host, gate(), refuse, |_| {}, end).await.close, Close::Ended);
+    }
+}
