@@ -28,6 +28,7 @@ pub struct CodePage(&'static Page);
 struct Page {
     ccsid: u16,
     characters: [u16; 256],
+    ascii: [u8; 128],
 }
 
 /// CCSIDs with both single and double bytes, and old names, with the page of their single bytes.
@@ -134,6 +135,9 @@ impl CodePage {
     #[must_use]
     pub fn encode(self, character: char) -> Option<u8> {
         let unit = u16::try_from(u32::from(character)).ok().filter(|unit| *unit != 0xFFFD)?;
+        if let Some(byte) = self.0.ascii.get(usize::from(unit)) {
+            return (*byte != 0 || unit == 0).then_some(*byte);
+        }
         let at = self.0.characters.iter().position(|known| *known == unit)?;
         u8::try_from(at).ok()
     }
@@ -195,7 +199,8 @@ pub enum UserReading {
 ///
 /// IBM i keeps names as bytes of CCSID 37, so `@`, `#` and `$` are 7C, 7B and 5B whatever the keyboard shows for them; but
 /// it may also convert from the code page that the device declared. Both readings are made: all other characters of a
-/// name have the same byte everywhere.
+/// name have the same byte everywhere. On no page here do the two readings name two users (a test holds the tables to
+/// that); if one ever does, the user is nobody.
 #[must_use]
 pub fn user_name(field: &[u8], page: CodePage) -> UserReading {
     let is_padding = |byte: &&u8| matches!(**byte, 0x00 | 0x40);
@@ -362,6 +367,16 @@ mod tests {
             (cp037("Q$X"), 285, one("Q$X")),
         ] {
             assert_eq!(user_name(&field, page(ccsid)), reading, "{field:02x?} {ccsid}");
+        }
+    }
+
+    #[test]
+    fn no_page_makes_one_name_of_another() {
+        for page in CodePage::all() {
+            for byte in 0..=0xFF {
+                let reading = user_name(&[0xC1, byte], page);
+                assert_ne!(reading, UserReading::Ambiguous, "{page:?} {byte:02x}");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The one error of all parsers here: what was expected and at which byte, never the bytes themselves.
 //!
-//! Passwords and passcodes are in the data that is parsed, so an error carries a fixed text and an offset only; [`Stop`]
-//! keeps nom to the same rule.
+//! Passwords and passcodes are in the data that is parsed, so an error carries a fixed text and an offset only, and
+//! nom is kept to the same rule.
 
 use nom::Parser;
 use nom::error::{ContextError, ErrorKind, ParseError};

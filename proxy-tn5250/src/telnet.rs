@@ -198,7 +198,7 @@ impl Splitter {
         let wire = if end >= buffer.len() { mem::take(buffer).freeze() } else { buffer.split_to(end).freeze() };
         let unit = match place {
             Place::Record | Place::Embedded(_) => Unit::Record { embedded: commands > 0 },
-            Place::Subnegotiation => subnegotiation(&wire)?,
+            Place::Subnegotiation => subnegotiation(&wire),
             Place::Start => match *wire {
                 [_, EOR] => Unit::Record { embedded: false },
                 [_, verb, option] => match Verb::from_byte(verb) {
@@ -241,6 +241,9 @@ impl Splitter {
             let behind = at.saturating_add(2);
             match (self.place, second) {
                 (_, IAC) => self.scanned = behind,
+                (Place::Subnegotiation, SE) if at < 3 => {
+                    return Err(Error::new("subnegotiation without an option", at));
+                }
                 (Place::Subnegotiation, SE) | (Place::Record, EOR) => {
                     self.scanned = behind;
                     return self.within_limits(behind).map(|()| Some(behind));
@@ -296,17 +299,15 @@ fn command_length(ahead: &[u8]) -> Option<usize> {
     }
 }
 
-fn subnegotiation(wire: &Bytes) -> Result<Unit, Error> {
+/// The unit of a subnegotiation that has an option.
+fn subnegotiation(wire: &Bytes) -> Unit {
     let inner = wire.slice(2..wire.len().saturating_sub(2).max(2));
-    let mut inner = match undouble(&inner) {
+    let mut body = match undouble(&inner) {
         Cow::Borrowed(_) => inner,
         Cow::Owned(plain) => plain.into(),
     };
-    if inner.is_empty() {
-        return Err(Error::new("subnegotiation without an option", 2));
-    }
-    let body = inner.split_off(1);
-    inner.first().map(|option| Unit::Subnegotiation { option: *option, body }).ok_or(Error::new("no option", 2))
+    let option = body.split_to(body.len().min(1)).first().copied().unwrap_or_default();
+    Unit::Subnegotiation { option, body }
 }
 
 fn undouble(escaped: &[u8]) -> Cow<'_, [u8]> {

@@ -14,7 +14,7 @@ pub enum TerminalType<'a> {
 }
 
 impl TerminalType<'_> {
-    /// The body for the wire, for [`write_subnegotiation`].
+    /// The body for the wire, for [`write_subnegotiation`](super::write_subnegotiation).
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
         match self {
