@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use lettre::message::Mailbox;
 use policy::{Secret, Service};
+use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
@@ -130,16 +131,8 @@ pub struct Host {
     pub address: Address,
     /// TLS towards it.
     pub tls: Option<HostTls>,
-    /// What is asked for first.
-    pub order: Order,
-    /// What becomes of sign-ons without a form.
-    pub auto_sign_on: AutoSignOn,
-    /// What becomes of the form's program, menu and library fields.
-    pub sign_on_fields: SignOnFields,
-    /// What becomes of printer sessions.
-    pub printers: Printers,
-    /// Sign-on displays that the gateway does not recognise by itself.
-    pub forms: Vec<Form>,
+    /// What its gates do.
+    pub gate: Arc<gate::Settings>,
 }
 
 /// A place to connect to: a name or an IP address, and a port.
@@ -180,57 +173,6 @@ pub enum HostTrust {
     CaFile(FileName),
     /// By being one of these.
     Pins(Vec<Pin>),
-}
-
-/// What is asked for first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// The host checks the password, then the passcode is asked for.
-    PasswordFirst,
-    /// The passcode is asked for before the password reaches the host.
-    CodeFirst,
-}
-
-/// What becomes of a sign-on that the client sends along with its first options (NEW-ENVIRON).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AutoSignOn {
-    /// Its variables are taken out; the host shows its form.
-    Strip,
-    /// They pass; the user they name is challenged before the first display.
-    Challenge,
-}
-
-/// What becomes of the sign-on form's program, menu and library fields, which act before a password-first gate can ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SignOnFields {
-    /// A sign-on that fills one in is refused.
-    Refuse,
-    /// They pass.
-    Allow,
-}
-
-/// What becomes of printer sessions, which have no operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Printers {
-    /// Refused.
-    Refuse,
-    /// Policy decides by source network.
-    Ask,
-}
-
-/// A sign-on display as an administrator describes it. Rows and columns count from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Form {
-    /// Row and column of the user field.
-    pub user: (u8, u8),
-    /// Row and column of the password field.
-    pub password: (u8, u8),
-    /// Texts that must stand on the display, with row and column.
-    pub texts: Vec<(u8, u8, String)>,
 }
 
 /// Where clients connect to.

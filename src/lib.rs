@@ -13,11 +13,12 @@ pub mod key;
 pub mod limit;
 pub mod notify;
 pub mod proxyproto;
+pub mod serve;
 pub mod sessions;
 pub mod store;
 pub mod stream;
 pub mod system;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
-pub mod terminal;
 pub mod tls;

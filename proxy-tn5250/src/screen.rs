@@ -42,8 +42,6 @@ pub struct Screen {
     fields: Vec<Field>,
     /// The field control words of all fields, in the order of the fields.
     fcws: Vec<u16>,
-    /// The highest address of a field: one beyond it is of a new field, without a look at the others.
-    highest: u16,
     error_line: Vec<u8>,
     header: Option<Header>,
     pending: Option<Read>,
@@ -141,7 +139,6 @@ impl Screen {
             extended: Vec::new(),
             fields: Vec::new(),
             fcws: Vec::new(),
-            highest: 0,
             error_line: Vec::new(),
             header: None,
             pending: None,
@@ -493,7 +490,6 @@ impl Screen {
     fn clear_fields(&mut self) {
         self.fields.clear();
         self.fcws.clear();
-        self.highest = 0;
         self.header = None;
         self.home = None;
         self.cursor = None;
@@ -605,11 +601,8 @@ impl Screen {
         let words =
             || fcws.chunks_exact(2).map(|word| word.iter().fold(0_u16, |high, low| high << 8 | u16::from(*low)));
         let count = words().count();
-        let old = if field.address > self.highest {
-            None
-        } else {
-            self.fields.iter().position(|old| old.address == field.address)
-        };
+        let ascending = self.fields.last().is_none_or(|last| last.address < field.address);
+        let old = self.fields.iter().position(|old| !ascending && old.address == field.address);
         let other = self.fcws.len().saturating_sub(old.map_or(0, |old| self.fcws_of(old).len()));
         let room = old.is_some() || self.fields.len() < FIELDS_MAX;
         let (Ok(count_byte), true, true) =
@@ -622,7 +615,6 @@ impl Screen {
             field.fcws_start = u16::try_from(self.fcws.len()).unwrap_or(u16::MAX);
             self.fcws.extend(words());
             self.fields.push(field);
-            self.highest = self.highest.max(field.address);
             return Ok(());
         };
         let range = self.fcws_of(index);

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use proxy_tn5250::gate::{AutoSignOn, Order, Printers, SignOnFields};
 use serde::Serialize;
 
 use super::{Global, USAGE, print_json};
-use crate::config::{
-    AutoSignOn, Config, ConfigError, HostTrust, Listener, Order, Printers, Problem, SignOnFields, SmtpTls,
-};
+use crate::config::{Config, ConfigError, HostTrust, Listener, Problem, SmtpTls};
 use crate::tls::ClientCertificates;
 
 /// Check the configuration and the files it names, and say what would run.
@@ -67,19 +66,19 @@ fn summary(config: &Config) -> String {
             Some(HostTrust::CaFile(_)) => "TLS, verified by ca_file",
             Some(HostTrust::Pins(_)) => "TLS, pinned",
         };
-        let order = match host.order {
+        let order = match host.gate.order {
             Order::PasswordFirst => "password first",
             Order::CodeFirst => "code first",
         };
-        let auto = match host.auto_sign_on {
+        let auto = match host.gate.auto_sign_on {
             AutoSignOn::Strip => "stripped",
             AutoSignOn::Challenge => "challenged",
         };
-        let fields = match host.sign_on_fields {
+        let fields = match host.gate.sign_on_fields {
             SignOnFields::Refuse => "refused",
             SignOnFields::Allow => "allowed",
         };
-        let printers = match host.printers {
+        let printers = match host.gate.printers {
             Printers::Refuse => "refused",
             Printers::Ask => "by rule",
         };
@@ -87,7 +86,7 @@ fn summary(config: &Config) -> String {
         let _ = writeln!(
             text,
             "            {order}; auto sign-on {auto}, program and menu fields {fields}, printers {printers}, forms taught {}",
-            host.forms.len()
+            host.gate.forms.len()
         );
     }
     for listener in &config.listeners {

@@ -5,6 +5,7 @@
 
 mod check;
 mod completions;
+mod serve;
 mod session;
 
 use std::fmt::Display;
@@ -50,6 +51,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Serve(serve::Args),
     Session(session::Args),
 }
 
@@ -63,7 +65,8 @@ pub(crate) struct Global {
     /// Print results as JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// What to log to standard error: error, warn, info, debug or trace, also per part (`info,sallyport::serve=debug`).
+    /// What to log to standard error: error, warn, info, debug or trace, also per part (`info,sallyport::serve=debug`)
+    /// [default: info for serve, else warn].
     #[arg(long, global = true, env = "SALLYPORT_LOG", value_name = "LEVEL")]
     log: Option<String>,
     /// How to log.
@@ -145,6 +148,7 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
+        Command::Serve(args) => serve::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
     }
 }
@@ -160,7 +164,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn start_logging(cli: &Cli) -> anyhow::Result<()> {
-    let level = cli.global.log.as_deref().unwrap_or("warn");
+    let default = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
+    let level = cli.global.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(level)
         .map_err(|error| Usage(format!("--log {level}: {error}; expected for instance `info`")))?;
     let builder =

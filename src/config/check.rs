@@ -14,13 +14,15 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use lettre::message::Mailbox;
 use policy::{Secret, Service};
+use proxy_tn5250::gate;
+use proxy_tn5250::signon::Taught;
 use rustls::pki_types::ServerName;
 use toml::Spanned;
 
 use super::problem::{Context, Problem, Source};
 use super::{
-    Address, AutoSignOn, Config, ConfigError, FileName, Form, Gateway, Host, HostTls, HostTrust, Limits, Listener,
-    ListenerTls, Order, Password, Printers, SignOnFields, Smtp, SmtpLogin, SmtpTls, file,
+    Address, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls, Password,
+    Smtp, SmtpLogin, SmtpTls, file,
 };
 use crate::tls::Pin;
 
@@ -139,7 +141,7 @@ impl Check<'_> {
                 let message = format!("a second host is named `{}`", host.name.as_ref());
                 self.clash(span, message, "another name", other, "the first one");
             }
-            hosts.push(self.host(host));
+            hosts.push(self.host(host, limits));
         }
         if file.listener.is_empty() {
             self.wrong(0..0, "there is no listener, so nobody could connect", "at least one table [[listener]]");
@@ -269,7 +271,7 @@ impl Check<'_> {
         }
     }
 
-    fn host(&mut self, host: file::Host) -> Option<Host> {
+    fn host(&mut self, host: file::Host, limits: Option<Limits>) -> Option<Host> {
         let name = self.name(&host.name);
         let default_port = if host.tls.is_some() { 992 } else { 23 };
         let address = parse_address(host.address.as_ref(), default_port);
@@ -283,16 +285,16 @@ impl Check<'_> {
             (Some(tls), Some(address)) => self.host_tls(tls, address, host.address.span()).map(Some),
         };
         let forms: Vec<_> = host.form.into_iter().map(|form| self.form(form)).collect();
-        Some(Host {
-            name: name?,
-            address: address?,
-            tls: tls?,
-            order: host.order.unwrap_or(Order::PasswordFirst),
-            auto_sign_on: host.auto_sign_on.unwrap_or(AutoSignOn::Strip),
-            sign_on_fields: host.sign_on_fields.unwrap_or(SignOnFields::Refuse),
-            printers: host.printers.unwrap_or(Printers::Refuse),
+        let limits = limits?;
+        let gate = gate::Settings {
+            order: host.order.map_or(gate::Order::PasswordFirst, Into::into),
+            auto_sign_on: host.auto_sign_on.map_or(gate::AutoSignOn::Strip, Into::into),
+            sign_on_fields: host.sign_on_fields.map_or(gate::SignOnFields::Refuse, Into::into),
+            printers: host.printers.map_or(gate::Printers::Refuse, Into::into),
             forms: forms.into_iter().collect::<Option<_>>()?,
-        })
+            limits: gate::Limits { sign_on: limits.sign_on, prompt: limits.prompt, ..gate::Limits::default() },
+        };
+        Some(Host { name: name?, address: address?, tls: tls?, gate: Arc::new(gate) })
     }
 
     fn host_tls(&mut self, tls: Spanned<file::HostTls>, address: &Address, at: Range<usize>) -> Option<HostTls> {
@@ -326,7 +328,7 @@ impl Check<'_> {
         Some(HostTls { trust: trust?, server_name: server_name?, span })
     }
 
-    fn form(&mut self, form: file::Form) -> Option<Form> {
+    fn form(&mut self, form: file::Form) -> Option<Taught> {
         let user = self.position(&form.user);
         let password = self.position(&form.password);
         if form.user.as_ref() == form.password.as_ref() {
@@ -343,7 +345,7 @@ impl Check<'_> {
                 self.position(&text.at).map(|(row, column)| (row, column, text.text.into_inner()))
             })
             .collect();
-        Some(Form { user: user?, password: password?, texts: texts.into_iter().collect::<Option<_>>()? })
+        Some(Taught { user: user?, password: password?, texts: texts.into_iter().collect::<Option<_>>()? })
     }
 
     fn position(&mut self, position: &Spanned<(u8, u8)>) -> Option<(u8, u8)> {

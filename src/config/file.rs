@@ -3,10 +3,11 @@
 //! What stands here is only shape: which keys there are and of which type their values are. What the values mean, and
 //! whether they fit each other, is for [`super::check`].
 
+use proxy_tn5250::gate;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{AutoSignOn, Order, Printers, SignOnFields, SmtpTls};
+use super::SmtpTls;
 use crate::tls::ClientCertificates;
 
 /// The whole file.
@@ -120,3 +121,27 @@ pub(super) struct Limits {
     pub(super) sign_on_seconds: Option<Spanned<u32>>,
     pub(super) prompt_seconds: Option<Spanned<u32>>,
 }
+
+/// Declares how the values of a gate's setting are written, and what each means.
+macro_rules! written {
+    ($written:ident for $meant:ty { $($value:ident),+ }) => {
+        #[derive(Debug, Clone, Copy, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub(super) enum $written {
+            $($value),+
+        }
+
+        impl From<$written> for $meant {
+            fn from(written: $written) -> Self {
+                match written {
+                    $($written::$value => Self::$value),+
+                }
+            }
+        }
+    };
+}
+
+written!(Order for gate::Order { PasswordFirst, CodeFirst });
+written!(AutoSignOn for gate::AutoSignOn { Strip, Challenge });
+written!(SignOnFields for gate::SignOnFields { Refuse, Allow });
+written!(Printers for gate::Printers { Refuse, Ask });

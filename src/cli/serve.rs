@@ -1,0 +1,91 @@
+//! `sallyport serve`: runs the gateway until it is told to stop.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Global, print_line};
+use crate::config::Config;
+use crate::guard::{Guard, Names};
+use crate::key::Key;
+use crate::notify::{Mailer, SmtpSettings};
+use crate::serve;
+use crate::store::Store;
+use crate::system::System;
+
+/// Run the gateway.
+///
+/// Once its listeners are bound it prints a line for each and a last one `ready`, and logs to standard error. SIGTERM and
+/// SIGINT stop it: no new connections, a farewell on every screen, and what is left after ten seconds is cut; a second
+/// signal cuts at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sallyport serve --config /etc/sallyport/sallyport.toml
+  sallyport serve --log debug
+  sallyport serve --log-format json 2>> /var/log/sallyport.json")]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    tell_panics();
+    let config = global.load()?;
+    let mut open = config.open()?;
+    let mut stop = Signals::new()?;
+    let system = System::new();
+    let guard = guard(&config, open.smtp_password.take(), &system).await?;
+    let running = serve::start(&config, open, guard, system).await?;
+    for bound in &running.listeners {
+        let serve::Bound { listener, service, address, host } = bound;
+        tracing::info!(%listener, %service, %address, %host, "listening");
+        print_line(format_args!("{listener}: {service} on {address} to {host}"))?;
+    }
+    print_line("ready")?;
+    stop.next().await;
+    tokio::select! {
+        () = running.stop() => Ok(ExitCode::SUCCESS),
+        () = stop.next() => anyhow::bail!("stopped at once, by a second signal"),
+    }
+}
+
+async fn guard(
+    config: &Config,
+    smtp_password: Option<policy::Secret<String>>,
+    system: &System,
+) -> anyhow::Result<Guard> {
+    let store = Store::open(&config.gateway.store, system.now()).await?;
+    let key = Key::open(&config.gateway.key_file, system)?;
+    let mailer = Mailer::new(&SmtpSettings::from_config(&config.smtp, smtp_password))?;
+    let names = Names {
+        gateway: config.gateway.name.clone(),
+        node: config.gateway.node.clone(),
+        time_zone: config.gateway.time_zone.clone(),
+    };
+    Ok(Guard::open(store, mailer, key, names, system.clone()).await?)
+}
+
+/// Logs where a panic was, never with which words: those may hold what was on the wire.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: a fault in Sallyport; please report it");
+    }));
+}
+
+/// The signals that ask for the end.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
+        }
+    }
+}

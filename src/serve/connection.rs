@@ -1,0 +1,260 @@
+//! One connection, from accept to the audit entry of its end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use policy::{Question, Report, Verdict};
+use proxy_tn5250::gate::Gate;
+use proxy_tn5250::relay;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use super::{Door, HostDoor, turned_away};
+use crate::guard::{ConnectionId, Guard, Peer};
+use crate::limit::Place;
+use crate::proxyproto::{self, Header};
+use crate::sessions::{Listed, Session, State};
+use crate::stream::{self, Counted, End, Stream};
+use crate::tls;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(door: Arc<Door>, stream: TcpStream, from: SocketAddr, mut place: Place) {
+    // What a handshake needs is boxed, so that it is not kept while the session lives.
+    let Some((stream, source)) = Box::pin(identify(&door, stream, from, &mut place)).await else { return };
+    let Some(mut known) = Known::new(&door, source) else { return };
+    let ends = Box::pin(known.connect(&door, stream)).await;
+    let how = match ends {
+        Ok((client, host)) => known.relay(&door, client, host, place).await,
+        Err(how) => how,
+    };
+    known.closing.close(&how).await;
+}
+
+/// Tells whose connection it is, and whether that source has a place left.
+async fn identify(
+    door: &Door,
+    mut stream: TcpStream,
+    from: SocketAddr,
+    place: &mut Place,
+) -> Option<(TcpStream, SocketAddr)> {
+    if let Err(error) = stream::prepare(&stream) {
+        tracing::debug!(listener = %door.name, %from, %error, "connection gone at once");
+        return None;
+    }
+    let source = if door.balancers.iter().any(|net| net.contains(&from.ip())) {
+        match proxyproto::take_header(&mut stream, door.limits.handshake).await {
+            Ok(Header::Client(source)) => source,
+            Ok(Header::Unknown) => {
+                tracing::debug!(listener = %door.name, balancer = %from, "the balancer tells no source: not served");
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(listener = %door.name, balancer = %from, %error, "not served");
+                return None;
+            }
+        }
+    } else {
+        from
+    };
+    if let Err(full) = place.of(source.ip()) {
+        turned_away(door, source, full);
+        return None;
+    }
+    Some((stream, source))
+}
+
+/// A connection whose source is known: listed, and in the audit.
+struct Known {
+    peer: Arc<Peer>,
+    listed: Listed,
+    closing: Closing,
+}
+
+impl Known {
+    fn new(door: &Door, source: SocketAddr) -> Option<Self> {
+        let connection = match ConnectionId::new(&door.system) {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::error!(listener = %door.name, %source, %error, "not served");
+                return None;
+            }
+        };
+        let session = Session::new(
+            connection.as_str().into(),
+            door.service,
+            door.name.clone(),
+            door.host.name.clone(),
+            source,
+            door.system.now(),
+            door.stop.child_token(),
+        );
+        let peer = Arc::new(Peer {
+            connection,
+            service: door.service,
+            host: door.host.name.clone(),
+            source,
+            listener: door.name.clone(),
+        });
+        let closing =
+            Closing { armed: true, guard: door.guard.clone(), peer: Arc::clone(&peer), late: door.late.clone() };
+        Some(Self { peer, listed: door.sessions.add(session), closing })
+    }
+
+    /// Lets the guard know, does the client's TLS, connects to the host. An error says how the connection ended.
+    async fn connect(&mut self, door: &Door, stream: TcpStream) -> Result<(Stream, Stream), String> {
+        let end = self.listed.session().end().clone();
+        tokio::select! {
+            biased;
+            () = end.cancelled() => Err("ended by an operator or a shutdown before the host was connected to".into()),
+            ends = async {
+                if door.guard.connection_opened(&self.peer).await.is_some() {
+                    return Err("refused by rule before the host was connected to".into());
+                }
+                let client = self.secure(door, stream).await?;
+                let host = dial(&door.host, door.limits.host_connect, door.limits.handshake).await?;
+                Ok((client, host))
+            } => ends,
+        }
+    }
+
+    async fn secure(&self, door: &Door, stream: TcpStream) -> Result<Stream, String> {
+        let Some(config) = &door.tls else { return Ok(Stream::Plain(stream)) };
+        match tls::accept(Arc::clone(config), stream, door.limits.handshake).await {
+            Ok(stream) => {
+                if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
+                    let pin = tls::Pin::of(certificate);
+                    tracing::info!(connection = %self.peer.connection, certificate = %pin, "client certificate");
+                }
+                Ok(Stream::Accepted(stream))
+            }
+            Err(error) => Err(format!("client: {error}")),
+        }
+    }
+
+    /// Relays until the gate closes; says how it ended.
+    async fn relay(&self, door: &Door, client: Stream, host: Stream, place: Place) -> String {
+        let session = self.listed.session();
+        let voice = Arc::new(Voice {
+            guard: door.guard.clone(),
+            peer: Arc::clone(&self.peer),
+            session: Arc::clone(session),
+            place: Mutex::new(place),
+            late: door.late.clone(),
+            last: Mutex::new(None),
+        });
+        let gate = Gate::new(Arc::clone(&door.host.settings), door.system.instant());
+        let counted = |stream, end| Counted { stream, session: Arc::clone(session), end };
+        let outcome = relay::run(
+            counted(client, End::Client),
+            counted(host, End::Host),
+            gate,
+            |question| Arc::clone(&voice).ask(question),
+            |report| Voice::tell(&voice, report),
+            session.end().clone(),
+        )
+        .await;
+        voice.settled().await;
+        format!("{}; {} bytes to the client, {} to the host", outcome.close, outcome.to_client, outcome.to_host)
+    }
+}
+
+/// Connects to the host and does its TLS.
+async fn dial(host: &HostDoor, connect: Duration, handshake: Duration) -> Result<Stream, String> {
+    let failed = |error: &dyn fmt::Display| format!("host {} at {}: {error}", host.name, host.address);
+    let stream = TcpStream::connect((host.address.name.as_str(), host.address.port));
+    let stream = match tokio::time::timeout(connect, stream).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(&error)),
+        Err(_) => return Err(failed(&format_args!("no connection within {} s", connect.as_secs()))),
+    };
+    stream::prepare(&stream).map_err(|error| failed(&error))?;
+    let Some((config, name)) = &host.tls else { return Ok(Stream::Plain(stream)) };
+    match tls::connect(Arc::clone(config), name.clone(), stream, handshake).await {
+        Ok(stream) => Ok(Stream::Opened(stream)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Speaks with the guard for one connection, in the order in which the gate spoke.
+struct Voice {
+    guard: Guard,
+    peer: Arc<Peer>,
+    session: Arc<Session>,
+    place: Mutex<Place>,
+    late: TaskTracker,
+    /// The last report that may still be on its way.
+    last: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Voice {
+    async fn ask(self: Arc<Self>, question: Question) -> Verdict {
+        // What was told before the question bears on its answer.
+        self.settled().await;
+        if let Question::SignOn { user } = &question {
+            self.session.set_user(user.clone());
+            self.session.set_state(State::SignOn);
+        }
+        let verdict = self.guard.answer(&self.peer, question).await;
+        match &verdict {
+            Verdict::Admit => {
+                self.session.set_state(State::Admitted);
+                self.place.lock().unwrap_or_else(PoisonError::into_inner).admitted();
+            }
+            Verdict::Challenge(_) => self.session.set_state(State::Passcode),
+            Verdict::Refuse { .. } => self.session.set_state(State::SignOn),
+        }
+        verdict
+    }
+
+    /// Passes a report on without waiting for it.
+    fn tell(this: &Arc<Self>, report: Report) {
+        let mut last = this.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.take();
+        let voice = Arc::clone(this);
+        *last = Some(this.late.spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            if voice.guard.record(&voice.peer, report).await.is_some() {
+                voice.session.end().cancel();
+            }
+        }));
+    }
+
+    /// Waits until all that was told is recorded.
+    async fn settled(&self) {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(last) = last {
+            let _ = last.await;
+        }
+    }
+}
+
+/// Sees to it that a connection's end is in the audit, whatever ends it.
+struct Closing {
+    armed: bool,
+    guard: Guard,
+    peer: Arc<Peer>,
+    late: TaskTracker,
+}
+
+impl Closing {
+    async fn close(mut self, how: &str) {
+        tracing::info!(connection = %self.peer.connection, source = %self.peer.source, how, "connection closed");
+        self.guard.connection_closed(&self.peer, how).await;
+        self.armed = false;
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if self.armed {
+            let how = if std::thread::panicking() { "internal fault: panic" } else { "cut off" };
+            let (guard, peer) = (self.guard.clone(), Arc::clone(&self.peer));
+            self.late.spawn(async move { guard.connection_closed(&peer, how).await });
+        }
+    }
+}
