@@ -18,6 +18,8 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
+use crate::store::Store;
+use crate::system::System;
 use crate::tls;
 
 /// Where the configuration is looked for when neither `--config` nor `SALLYPORT_CONFIG` names it, in this order.
@@ -97,6 +99,12 @@ impl Global {
     /// The configuration.
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         Config::load(&self.config_path())
+    }
+
+    /// The store that the configuration names. It works beside a gateway that runs, and without one.
+    pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+        let config = self.load()?;
+        Ok(Store::open(&config.gateway.store, System::new().now()).await?)
     }
 
     /// Prints `items`: with `--json` as an array, else as a table of `row(item)` under `headers`.
