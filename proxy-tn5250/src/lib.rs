@@ -51,3 +51,7 @@ pub mod telnet;
 mod traces;
 
 pub use error::Error;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
