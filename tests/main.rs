@@ -4,4 +4,5 @@
 //! (`support::skip`).
 
 mod support;
+mod terminal;
 mod traces;

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod serve;
 mod session;
+mod terminal;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -55,6 +56,7 @@ enum Command {
     Completions(completions::Args),
     Serve(serve::Args),
     Session(session::Args),
+    Terminal(terminal::Args),
 }
 
 /// What every verb takes.
@@ -158,6 +160,7 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
+        Command::Terminal(args) => terminal::run(args, &global).await,
     }
 }
 

@@ -3,10 +3,12 @@
 //! ```text
 //!   host   its settings, its listener         page    its pages        wire   negotiation and records
 //!   job    one terminal: jobs and keys        sheet   the bytes of a display
+//!   mail   the sink
 //! ```
 
 mod host;
 mod job;
+pub mod mail;
 mod page;
 mod sheet;
 mod wire;
