@@ -623,3 +623,6 @@ const fn is_about_place(reason: Reason) -> bool {
 const fn refuse(notice: Notice) -> Verdict {
     Verdict::Refuse { notice, close: true }
 }
+
+#[cfg(test)]
+mod tests;

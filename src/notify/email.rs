@@ -191,3 +191,6 @@ impl SmtpSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

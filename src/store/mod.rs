@@ -305,3 +305,6 @@ fn source_key(source: IpAddr) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! The store: its file, its threads, and what can be used up once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use policy::{Attempt, Failure, Settings, User};
+
+use super::*;
+use crate::audit::{Entry, Event, Outcome};
+use crate::system::System;
+use crate::testing::Folder;
+
+fn user() -> User {
+    "ANNA".parse().unwrap()
+}
+
+fn entry(system: &System) -> Entry {
+    Entry::new(system.now(), "node", Event::Changed, Outcome::Noted)
+}
+
+fn attempt(system: &System) -> Attempt {
+    Attempt {
+        user: Some(user()),
+        source: "203.0.113.9".parse().unwrap(),
+        service: policy::Service::Telnet,
+        host: "PROD".into(),
+        at: system.now(),
+    }
+}
+
+async fn open(folder: &Folder, system: &System) -> Store {
+    Store::open(&folder.path("store.db"), system.now()).await.unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn the_file_is_private() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    store.append(entry(&system)).await.unwrap();
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        assert_eq!(mode(&folder.path(name)), 0o600, "{name}");
+    }
+    drop(store);
+    fs::set_permissions(folder.path("store.db"), fs::Permissions::from_mode(0o644)).unwrap();
+    let error = Store::open(&folder.path("store.db"), system.now()).await.unwrap_err();
+    assert!(matches!(error, Error::Exposed { mode: 0o644, .. }), "{error}");
+    let error = Store::open(&folder.path("none/store.db"), system.now()).await.unwrap_err();
+    assert!(matches!(error, Error::Open { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_refused() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    fs::write(folder.path("store.db"), "this is no database, but it is long enough to look at".repeat(100)).unwrap();
+    fs::set_permissions(folder.path("store.db"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(Store::open(&folder.path("store.db"), system.now()).await, Err(Error::Sqlite(_))));
+
+    open_at(&folder, "newer.db", &system).await;
+    let connection = Connection::open(folder.path("newer.db")).unwrap();
+    connection.execute("INSERT INTO migrations VALUES (1000, 0)", []).unwrap();
+    let error = Store::open(&folder.path("newer.db"), system.now()).await.unwrap_err();
+    assert!(matches!(error, Error::Newer { found: 1000, .. }), "{error}");
+}
+
+async fn open_at(folder: &Folder, name: &str, system: &System) -> Store {
+    Store::open(&folder.path(name), system.now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn two_processes_migrate_once() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let opens = (0..8).map(|_| {
+        let (path, now) = (folder.path("store.db"), system.now());
+        tokio::spawn(async move { Store::open(&path, now).await.map(drop) })
+    });
+    for opened in opens.collect::<Vec<_>>() {
+        opened.await.unwrap().unwrap();
+    }
+    let connection = Connection::open(folder.path("store.db")).unwrap();
+    let count: i64 = connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn the_audit_is_only_added_to() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let first = Entry {
+        connection: Some("c1".to_owned()),
+        host: Some("PROD".to_owned()),
+        service: Some(policy::Service::Telnet),
+        listener: Some("l".to_owned()),
+        factor: Some("email".to_owned()),
+        challenge: Some("x".to_owned()),
+        rule: Some(7),
+        ..entry(&system).user(Some(&user())).source("203.0.113.9:4711".parse().unwrap()).reason("r").detail("d")
+    };
+    store.append(first.clone()).await.unwrap();
+    system.pass(10);
+    store.append(entry(&system)).await.unwrap();
+
+    let all = store.entries(Filter::default(), 100).await.unwrap();
+    assert_eq!(all.iter().map(|line| line.id).collect::<Vec<_>>(), [1, 2], "the oldest first");
+    assert_eq!(all[0].entry, first);
+    for (filter, expected) in [
+        (Filter { user: Some(user()), ..Filter::default() }, vec![1]),
+        (Filter { source: Some("203.0.113.0/24".parse().unwrap()), ..Filter::default() }, vec![1]),
+        (Filter { source: Some("10.0.0.0/8".parse().unwrap()), ..Filter::default() }, vec![]),
+        (Filter { connection: Some("c1".to_owned()), ..Filter::default() }, vec![1]),
+        (Filter { reason: Some("r".to_owned()), ..Filter::default() }, vec![1]),
+        (Filter { since: Some(system.now()), ..Filter::default() }, vec![2]),
+        (Filter { until: Some(system.now()), ..Filter::default() }, vec![1]),
+        (Filter { after: Some(1), ..Filter::default() }, vec![2]),
+        (Filter { event: Some(Event::Passcode), ..Filter::default() }, vec![]),
+        (Filter { outcome: Some(Outcome::Noted), host: Some("PROD".to_owned()), ..Filter::default() }, vec![1]),
+    ] {
+        let found = store.entries(filter.clone(), 100).await.unwrap();
+        assert_eq!(found.iter().map(|line| line.id).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+    assert_eq!(store.entries(Filter::default(), 1).await.unwrap()[0].id, 2, "the newest are kept");
+    assert_eq!(store.newest_entry().await.unwrap(), 2);
+    assert_eq!(store.latest_time().await.unwrap(), Some(system.now()));
+
+    let connection = Connection::open(folder.path("store.db")).unwrap();
+    for sql in ["DELETE FROM audit", "UPDATE audit SET user = 'EVIL'"] {
+        assert!(connection.execute(sql, []).unwrap_err().to_string().contains("only ever added to"), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn users_and_contacts() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let entry = || entry(&system);
+    assert!(matches!(store.user(user()).await, Err(Error::Missing(_))));
+    assert!(matches!(store.add_contact(user(), "a@example.com".to_owned(), entry()).await, Err(Error::Missing(_))));
+    store.add_user(user(), false, "Accounts".to_owned(), entry()).await.unwrap();
+    assert!(matches!(store.add_user(user(), false, String::new(), entry()).await, Err(Error::Exists(_))));
+    for number in 1..=4 {
+        let id = store.add_contact(user(), format!("a{number}@example.com"), entry()).await.unwrap();
+        assert_eq!(id, number);
+    }
+    assert!(matches!(store.add_contact(user(), "A1@EXAMPLE.com".to_owned(), entry()).await, Err(Error::Exists(_))));
+    assert!(matches!(store.add_contact(user(), "a5@example.com".to_owned(), entry()).await, Err(Error::Full(_))));
+    store.remove_contact(user(), 1, entry()).await.unwrap();
+    assert!(matches!(store.remove_contact(user(), 1, entry()).await, Err(Error::Missing(_))));
+    store.set_user_enabled(user(), false, entry()).await.unwrap();
+    store.set_user_always(user(), true, entry()).await.unwrap();
+    let record = store.user(user()).await.unwrap();
+    assert_eq!((record.enabled, record.always, record.comment.as_str()), (false, true, "Accounts"));
+    assert_eq!(record.contacts[0].address, "a2@example.com");
+    assert!(!serde_json::to_string(&record.contacts).unwrap().contains("a2@"), "masked");
+    let snapshot = store.snapshot(attempt(&system)).await.unwrap();
+    assert_eq!(snapshot.contact, Some(record.contacts[0].clone()));
+    store.remove_user(user(), entry()).await.unwrap();
+    assert!(matches!(store.remove_user(user(), entry()).await, Err(Error::Missing(_))));
+    assert!(store.users().await.unwrap().is_empty());
+    let connection = Connection::open(folder.path("store.db")).unwrap();
+    let left: i64 = connection.query_row("SELECT count(*) FROM contacts", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
+    let audited = store.entries(Filter::default(), 100).await.unwrap().len();
+    assert_eq!(audited, 9, "each change that was made, and none that was not");
+}
+
+#[tokio::test]
+async fn rules_count_at_once_for_everybody() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let (serve, cli) = (open(&folder, &system).await, open(&folder, &system).await);
+    let entry = || entry(&system);
+    let add = |block: &str| {
+        cli.add_network(
+            policy::Service::Telnet,
+            block.parse().unwrap(),
+            policy::Treatment::Exempt,
+            "office".to_owned(),
+            entry(),
+        )
+    };
+    let id = add("203.0.113.0/24").await.unwrap();
+    assert!(matches!(add("203.0.113.0-203.0.113.255").await, Err(Error::Exists(_))), "the same block");
+    cli.set_setting("passcode.digits".to_owned(), "8".to_owned(), entry()).await.unwrap();
+    let rules = serve.snapshot(attempt(&system)).await.unwrap().rules;
+    assert_eq!((rules.networks.all()[0].id, rules.settings.passcode_digits), (id, 8));
+    for (name, value) in [("passcode.digits", "99"), ("nonsense", "1")] {
+        assert!(matches!(cli.set_setting(name.to_owned(), value.to_owned(), entry()).await, Err(Error::Setting(_))));
+    }
+    assert!(cli.settings().await.unwrap().iter().filter(|setting| setting.changed_at.is_some()).count() == 1);
+    cli.reset_setting("passcode.digits".to_owned(), entry()).await.unwrap();
+    cli.remove_network(id, entry()).await.unwrap();
+    assert!(matches!(cli.remove_network(id, entry()).await, Err(Error::Missing(_))));
+    assert_eq!(serve.rules().await.unwrap(), policy::Rules::default());
+
+    // What cannot be read is an error, not a default.
+    let connection = Connection::open(folder.path("store.db")).unwrap();
+    connection.execute("INSERT INTO settings VALUES ('enforcement', 'maybe', 0)", []).unwrap();
+    assert!(matches!(serve.snapshot(attempt(&system)).await, Err(Error::Setting(_))));
+}
+
+#[tokio::test]
+async fn a_locked_file_is_slow_and_a_failing_job_takes_back_its_own_work_only() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let mut store = open(&folder, &system).await;
+    let failing = store.write(|connection| {
+        connection.execute("INSERT INTO settings VALUES ('x', 'y', 0)", [])?;
+        Err::<(), _>(Error::Unreadable("test"))
+    });
+    let working = store.append(entry(&system));
+    let (failed, worked) = tokio::join!(failing, working);
+    assert!(matches!(failed, Err(Error::Unreadable("test"))));
+    worked.unwrap();
+    assert_eq!(store.rules().await.unwrap(), policy::Rules::default(), "taken back");
+
+    store.call_max = Duration::from_millis(300);
+    let other = Connection::open(folder.path("store.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(matches!(store.append(entry(&system)).await, Err(Error::Slow)));
+    store.rules().await.expect("reading goes on");
+    // A call that nobody waits for any more is not carried out once the lock is gone.
+    let abandoned = tokio::time::timeout(Duration::from_millis(50), store.append(entry(&system))).await;
+    assert!(abandoned.is_err());
+    other.execute_batch("COMMIT").unwrap();
+    store.call_max = CALL_MAX;
+    store.append(entry(&system)).await.unwrap();
+    let lines = store.entries(Filter::default(), 10).await.unwrap();
+    assert!(lines.len() <= 3, "{}", lines.len());
+}
+
+#[tokio::test]
+async fn a_panicking_job_closes_the_store() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let result: Result<(), Error> = store.write(|_| panic!("as a test")).await;
+    assert!(matches!(result, Err(Error::Closed)));
+    assert!(matches!(store.append(entry(&system)).await, Err(Error::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_share_commits() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let done = Arc::new(AtomicUsize::new(0));
+    let started = system.instant();
+    let tasks = (0..32).map(|_| {
+        let (store, done, entry) = (store.clone(), Arc::clone(&done), entry(&system));
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                store.append(entry.clone()).await.unwrap();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let rate = 1600.0 / started.elapsed().as_secs_f64();
+    println!("{rate:.0} durable entries a second from 32 tasks");
+    assert_eq!(store.newest_entry().await.unwrap(), 1600);
+}
+
+#[tokio::test]
+async fn failures_are_counted_exactly_by_many_at_once() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let (one, two) = (open(&folder, &system).await, open(&folder, &system).await);
+    let settings = Settings::default();
+    let tasks = (0..20).map(|number| {
+        let store = if number % 2 == 0 { one.clone() } else { two.clone() };
+        let (attempt, entry) = (attempt(&system), entry(&system));
+        tokio::spawn(async move { store.count_failure(attempt, Failure::Password, entry).await.unwrap() })
+    });
+    let mut locked = 0;
+    for task in tasks.collect::<Vec<_>>() {
+        locked += usize::from(task.await.unwrap());
+    }
+    let tally = one.user(user()).await;
+    assert!(matches!(tally, Err(Error::Missing(_))), "failures of somebody who is not registered count, too");
+    let history = two.snapshot(attempt(&system)).await.unwrap().history;
+    assert_eq!(history.user_tally.passwords, 20);
+    assert_eq!(history.pair_tally.passwords, 20);
+    assert_eq!(history.source_tally.passwords, 20);
+    assert!(history.user_tally.lock(system.now()).is_some());
+    assert!(locked >= 20 - settings.lockout_delay_after as usize);
+    assert!(one.unlock_user(user(), entry(&system)).await.unwrap());
+    assert!(!one.unlock_user(user(), entry(&system)).await.unwrap());
+    let history = two.snapshot(attempt(&system)).await.unwrap().history;
+    assert_eq!((history.user_tally.total(), history.pair_tally.total(), history.source_tally.total()), (0, 0, 20));
+    assert!(one.unlock_source("203.0.113.9".parse().unwrap(), entry(&system)).await.unwrap());
+}
+
+#[test]
+fn sources_are_counted_by_what_one_machine_has() {
+    for (source, key) in [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+    ] {
+        assert_eq!(source_key(source.parse().unwrap()), key);
+    }
+}
