@@ -39,7 +39,7 @@ use crate::stream::canonical;
 use crate::system::System;
 
 /// How long sessions have to end by themselves when the gateway stops.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
 /// How often what no longer counts is removed from the store.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 /// The first and the longest pause after `accept` failed.
@@ -296,3 +296,6 @@ async fn sweep(guard: Guard) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::system::System;
 /// Run the gateway.
 ///
 /// Once its listeners are bound it prints a line for each and a last one `ready`, and logs to standard error. SIGTERM and
-/// SIGINT stop it: no new connections, a farewell on every screen, and what is left after ten seconds is cut; a second
+/// SIGINT stop it: no new connections, a farewell on every screen, and what is left after five seconds is cut; a second
 /// signal cuts at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -258,3 +258,23 @@ impl Drop for Closing {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use policy::Service;
+
+    use super::*;
+    use crate::system::System;
+
+    /// A connection's last words, armed.
+    pub(in super::super) fn closing(guard: &Guard, system: &System, late: &TaskTracker) -> impl Send + use<> {
+        let peer = Peer {
+            connection: ConnectionId::new(system).unwrap(),
+            service: Service::Telnet,
+            host: "PROD".into(),
+            source: "192.0.2.7:1".parse().unwrap(),
+            listener: "here".into(),
+        };
+        Closing { armed: true, guard: guard.clone(), peer: Arc::new(peer), late: late.clone() }
+    }
+}
