@@ -11,7 +11,7 @@
 //!
 //! - Operands are walked by their lengths. Nothing here searches for `04`: operands may contain it.
 //! - What is not known is an [`Error`] with its place, never skipped: after it nobody can tell what the bytes mean.
-//! - [`Tokens`] borrows from the data and allocates nothing. [`parse`] and [`write`] are inverse.
+//! - [`Tokens`] borrows from the data and allocates nothing. [`parse`] and [`write()`] are inverse.
 //! - `Debug` of a [`Token`] shows lengths and places, never text: host data may hold what nobody else should see.
 
 use core::fmt;
