@@ -5,6 +5,7 @@
 
 mod check;
 mod completions;
+mod demo;
 mod serve;
 mod session;
 mod terminal;
@@ -54,6 +55,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Demo(demo::Args),
     Serve(serve::Args),
     Session(session::Args),
     Terminal(terminal::Args),
@@ -158,6 +160,7 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
+        Command::Demo(args) => demo::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::host::{Happening, HostSettings, Query};
 use super::page::{Facts, Place};
 use super::wire::{Over, Terminal, Wire};
+use crate::system::System;
 
 /// So many refused passwords end the connection, as a host does that varies off the device (QMAXSIGN).
 const TRIES_MAX: u32 = 5;
@@ -46,7 +47,7 @@ where
 {
     let mut wire = Wire::new(stream, settings);
     let mut seed = [0; 8];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| Over)?;
+    System::new().fill(&mut seed).map_err(|_| Over)?;
     let mut terminal = wire.negotiate(seed).await?;
     let wants_record = |terminal: &Terminal| {
         terminal.variable("IBMSENDCONFREC").is_some_and(|value| value.eq_ignore_ascii_case("YES"))

@@ -1,9 +1,10 @@
-//! What Sallyport brings along for trying and testing it: a simulated IBM i and a sink for its mails.
+//! What Sallyport brings along for trying and testing it: a simulated IBM i, a sink for mails, and both around a gateway.
 //!
 //! ```text
 //!   host   its settings, its listener         page    its pages        wire   negotiation and records
 //!   job    one terminal: jobs and keys        sheet   the bytes of a display
-//!   mail   the sink
+//!   mail   the sink                          stage   host, sink and gateway together
+//!   walk   a whole sign-on, played by itself
 //! ```
 
 mod host;
@@ -11,10 +12,14 @@ mod job;
 pub mod mail;
 mod page;
 mod sheet;
+mod stage;
+mod walk;
 mod wire;
 
 pub use host::{Account, Happening, Host, HostSettings, Layout, Query};
 pub use page::Place;
+pub use stage::{ADDRESS, PASSWORD, STRANGER, STRANGER_PASSWORD, Stage, StageError, StageSettings, USER};
+pub use walk::{Scene, WalkError, passcode, walk};
 
 #[cfg(test)]
 mod tests;

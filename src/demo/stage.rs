@@ -1,0 +1,233 @@
+//! The whole demo in one process: simulated host, mail sink, and the gateway between them, on the loopback.
+//!
+//! ```text
+//!   terminal ──▶ gateway ──▶ simulated host
+//!                   └─ mail ─▶ sink ──▶ Stage::mails
+//! ```
+//!
+//! The gateway is the one that `serve` runs, from a configuration file like any other. File, store and key stand in a
+//! temporary directory that only this user can read and that goes when the stage does.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use policy::User;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::host::{Happening, Host, HostSettings};
+use super::mail::{self, Mail};
+use crate::audit::{Entry, Event, Outcome};
+use crate::config::{Config, ConfigError};
+use crate::guard::{Guard, Names};
+use crate::key::{Key, KeyError};
+use crate::notify::{self, Mailer, SmtpSettings};
+use crate::serve::{self, Running, StartError};
+use crate::store::{self, Store};
+use crate::system::{NoRandomness, System};
+
+/// The user that the gateway knows.
+pub const USER: &str = "ANNA";
+/// The password of [`USER`] at the simulated host.
+pub const PASSWORD: &str = "GARDEN";
+/// The address of [`USER`].
+pub const ADDRESS: &str = "anna@example.com";
+/// A user that the host knows and the gateway does not.
+pub const STRANGER: &str = "BERT";
+/// The password of [`STRANGER`] at the simulated host.
+pub const STRANGER_PASSWORD: &str = "MEADOW";
+
+/// A demo is for trying things out again and again: what limits messages is as wide as can be.
+const SETTINGS: [(&str, &str); 3] = [("send.per-user", "20"), ("send.per-day", "200"), ("send.pause", "0")];
+
+/// What is asked of a stage.
+#[derive(Debug)]
+pub struct StageSettings {
+    /// The gateway's port; 0 for any.
+    pub port: u16,
+    /// How the simulated host behaves. Users and journal are the stage's to fill in.
+    pub host: HostSettings,
+    /// Whether the passcode is asked for before the host sees the password.
+    pub code_first: bool,
+}
+
+/// Why the demo does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The gateway's port is taken.
+    #[error("port {0} is taken by another program; end that, or take another port, for instance --port {alternative}", alternative = if *.0 < u16::MAX { *.0 + 1 } else { 2323 })]
+    PortTaken(u16),
+    /// The temporary directory, the host's socket or the sink's cannot be made.
+    #[error("the demo's surroundings cannot be made: {0}")]
+    Io(#[from] io::Error),
+    /// The configuration that the demo wrote is not taken.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The key cannot be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The mailer cannot be made.
+    #[error(transparent)]
+    Mailer(#[from] notify::Error),
+    /// There are no random numbers.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The gateway does not start.
+    #[error(transparent)]
+    Start(StartError),
+}
+
+/// The running demo. Dropped, it is gone, directory and all.
+#[derive(Debug)]
+pub struct Stage {
+    /// Where terminals connect.
+    pub gateway: SocketAddr,
+    /// The simulated host itself, past the gateway.
+    pub host: SocketAddr,
+    /// The mails that the gateway sent.
+    pub mails: UnboundedReceiver<Mail>,
+    /// What happens at the simulated host.
+    pub journal: UnboundedReceiver<Happening>,
+    running: Running,
+    directory: Directory,
+    _end: DropGuard,
+}
+
+impl Stage {
+    /// Starts all parts.
+    ///
+    /// # Errors
+    ///
+    /// When one of them does not start.
+    pub async fn start(settings: StageSettings) -> Result<Self, StageError> {
+        let end = CancellationToken::new();
+        let system = System::new();
+        let directory = Directory::make(&system)?;
+        let (journal_in, journal) = unbounded_channel();
+        let (mails_in, mails) = unbounded_channel();
+
+        let host_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let sink_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let host = host_listener.local_addr()?;
+        let sink = sink_listener.local_addr()?;
+        let simulated = HostSettings { journal: Some(journal_in), ..settings.host };
+        let simulated = Host::new(simulated.with_account(USER, PASSWORD).with_account(STRANGER, STRANGER_PASSWORD));
+        let host_end = end.clone();
+        tokio::spawn(async move { simulated.serve(host_listener, host_end).await });
+        tokio::spawn(mail::serve(sink_listener, mails_in, end.clone()));
+
+        let file = directory.configuration();
+        std::fs::write(&file, configuration(settings.port, settings.code_first, host, sink))?;
+        let config = Config::load(&file)?;
+        let mut open = config.open()?;
+        let store = Store::open(&config.gateway.store, system.now()).await?;
+        register(&store, &system, &config.gateway.node).await?;
+        let key = Key::open(&config.gateway.key_file, &system)?;
+        let mailer = Mailer::new(&SmtpSettings::from_config(&config.smtp, open.smtp_password.take()))?;
+        let names = Names {
+            gateway: config.gateway.name.clone(),
+            node: config.gateway.node.clone(),
+            time_zone: config.gateway.time_zone.clone(),
+        };
+        let guard = Guard::open(store, mailer, key, names, system.clone()).await?;
+        let running = serve::start(&config, open, guard, system).await.map_err(|error| match error {
+            StartError::Bind { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
+                StageError::PortTaken(settings.port)
+            }
+            error @ (StartError::Bind { .. } | StartError::Control(_) | StartError::Audit(_)) => {
+                StageError::Start(error)
+            }
+        })?;
+        let gateway = running.addresses().first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        Ok(Self { gateway, host, mails, journal, running, directory, _end: end.drop_guard() })
+    }
+
+    /// The gateway's configuration file.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.configuration()
+    }
+
+    /// Ends all parts; those who are signed on get a farewell.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+/// Registers the demo's user.
+async fn register(store: &Store, system: &System, node: &str) -> Result<(), store::Error> {
+    let entry = |detail: &str| Entry::new(system.now(), node, Event::Changed, Outcome::Noted).detail(detail);
+    for (name, value) in SETTINGS {
+        let entry = entry(&format!("set {name} to {value} for the demo"));
+        store.set_setting(name.to_owned(), value.to_owned(), entry).await?;
+    }
+    if let Ok(user) = USER.parse::<User>() {
+        let named = |detail: &str| entry(detail).user(Some(&user));
+        store.add_user(user.clone(), false, "the demo's user".to_owned(), named("added for the demo")).await?;
+        store.add_contact(user.clone(), ADDRESS.to_owned(), named("contact added for the demo")).await?;
+    }
+    Ok(())
+}
+
+fn configuration(port: u16, code_first: bool, host: SocketAddr, sink: SocketAddr) -> String {
+    let order = if code_first { "code-first" } else { "password-first" };
+    format!(
+        "\
+# Written by `sallyport demo`; gone when it ends.
+
+[gateway]
+name = \"DEMO\"
+store = \"store.db\"
+key_file = \"key\"
+control = \"control.sock\"
+
+[smtp]
+host = \"{sink_host}\"
+port = {sink_port}
+tls = \"none\"
+from = \"Sallyport <sallyport@example.com>\"
+
+[[host]]
+name = \"SIMULATR\"
+address = \"{host}\"
+order = \"{order}\"
+
+[[listener]]
+name = \"terminals\"
+address = \"127.0.0.1:{port}\"
+host = \"SIMULATR\"
+",
+        sink_host = sink.ip(),
+        sink_port = sink.port(),
+    )
+}
+
+/// A temporary directory; removed when dropped.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn make(system: &System) -> Result<Self, StageError> {
+        let name: String = system.id()?.chars().take(12).collect();
+        let path = std::env::temp_dir().join(format!("sallyport-demo-{name}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    fn configuration(&self) -> PathBuf {
+        Path::join(&self.0, "sallyport.toml")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What cannot be removed is the system's to clean: it is in its temporary folder.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
