@@ -27,6 +27,28 @@ fn acts_before_gate(name: &[u8]) -> bool {
     [b"IBMCURLIB".as_slice(), b"IBMIMENU", b"IBMPROGRAM"].iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
+/// Whether the value is text, or a single byte as some printer variables have it. What holds bytes that mark a variable
+/// might be read as two by a host that is careless with escapes.
+fn is_plain(variable: &Variable) -> bool {
+    variable.value.as_ref().is_none_or(|value| match value.as_ref() {
+        [byte] => *byte > 0x03,
+        value => value.iter().all(|byte| (0x20..0x7F).contains(byte)),
+    })
+}
+
+/// Whether a binary value (a password substitute, a seed, a ticket) holds what a host that is careless with escapes could
+/// take for another variable of a sign-on. By chance that happens once in 10^10 times.
+fn smuggles(variable: &Variable) -> bool {
+    const NAMES: [&[u8]; 2] = [b"USER", b"IBM"];
+    variable.value.as_ref().is_some_and(|value| {
+        value.windows(4).enumerate().any(|(place, window)| {
+            let rest = value.get(place.saturating_add(1)..).unwrap_or_default();
+            matches!(window.first(), Some(0x00 | 0x03))
+                && NAMES.iter().any(|name| rest.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name)))
+        })
+    })
+}
+
 /// What to do with a piece of negotiation from the client.
 #[derive(Debug)]
 pub(super) enum Filtered {
@@ -127,7 +149,7 @@ impl Negotiation {
         };
         self.note_code_page(&variables);
         let mut kept: Vec<Variable> = Vec::with_capacity(variables.len());
-        for variable in variables.iter().filter(|variable| environ::is_allowed(&variable.name)) {
+        for variable in variables.iter().filter(|variable| environ::is_allowed(&variable.name) && is_plain(variable)) {
             if !kept.iter().any(|other| other.name.eq_ignore_ascii_case(&variable.name)) {
                 kept.push(variable.clone());
             }
@@ -150,6 +172,9 @@ impl Negotiation {
         // Without a password or a ticket the host shows its form; nothing needs to pass, nobody is signed on.
         let ticket = variables.iter().any(|variable| variable.is_named("IBMTICKET"));
         if !ticket && !variables.iter().any(|variable| variable.is_named("IBMSUBSPW")) {
+            return Vec::new();
+        }
+        if variables.iter().any(smuggles) {
             return Vec::new();
         }
         if let Some(automatic) = &self.automatic {

@@ -555,3 +555,21 @@ fn how_the_input_is_cut_changes_nothing() {
         assert_eq!(play(size), whole);
     }
 }
+
+#[test]
+fn no_variable_hides_in_the_value_of_another() {
+    use crate::environ::{Environ, Kind, Variable};
+    let wire = |variables| write_subnegotiation(option::NEW_ENVIRON, &Environ::Is(variables).write());
+    let hidden = b"X\x03IBMSUBSPW\x01SECRET\x00USER\x01ANNA";
+    for settings in [settings(), Settings { auto_sign_on: AutoSignOn::Challenge, ..settings() }] {
+        let mut bench = Bench::new(settings.clone());
+        let done = bench.client(&wire(vec![Variable::new(Kind::UserVar, "DEVNAME", hidden)]));
+        assert!(!done.to_host[0].windows(6).any(|part| part == b"SECRET"));
+        let mut bench = Bench::new(settings);
+        let done = bench.client(&wire(vec![
+            Variable::new(Kind::Var, "USER", b"BOB"),
+            Variable::new(Kind::UserVar, "IBMSUBSPW", hidden),
+        ]));
+        assert!(!done.to_host[0].windows(4).any(|part| part == b"ANNA"));
+    }
+}
