@@ -37,7 +37,7 @@ fn is_plain(variable: &Variable) -> bool {
 }
 
 /// Whether a binary value (a password substitute, a seed, a ticket) holds what a host that is careless with escapes could
-/// take for another variable of a sign-on. By chance that happens once in 10^10 times.
+/// take for another variable of a sign-on. Random bytes do so once in ten million substitutes; the host then shows its form.
 fn smuggles(variable: &Variable) -> bool {
     const NAMES: [&[u8]; 2] = [b"USER", b"IBM"];
     variable.value.as_ref().is_some_and(|value| {
