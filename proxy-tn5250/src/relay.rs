@@ -106,14 +106,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End<S> {
 /// ends the session with a farewell.
 ///
 /// Nothing is returned as an error: a connection always ends with a [`Close`] that says why.
-pub async fn run<C, H, A, F, T>(
+pub fn run<C, H, A, F, T>(
     client: C,
     host: H,
     mut gate: Gate,
     mut ask: A,
     mut tell: T,
     end: CancellationToken,
-) -> Outcome
+) -> impl Future<Output = Outcome>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     H: AsyncRead + AsyncWrite + Unpin,
@@ -123,90 +123,93 @@ where
 {
     let mut client = End::new(client);
     let mut host = End::new(host);
-    let mut question: Option<Pin<Box<F>>> = None;
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    let mut timer_at = None;
-    let mut ended = pin!(end.cancelled_owned());
-    let mut is_ended = false;
-    let mut host_first = false;
-    let close = loop {
-        let deadline = gate.deadline();
-        if deadline != timer_at {
-            timer_at = deadline;
-            timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
-        }
-        let actions = poll_fn(|cx| {
-            if let Poll::Ready(Err(_)) = client.poll_write(cx) {
-                client.give_up();
-                return Poll::Ready(gate.handle(Event::ClientClosed, now()));
+    // Not an `async fn`: it would keep its arguments a second time, and the gate is the largest part of an idle connection.
+    async move {
+        let mut question: Option<Pin<Box<F>>> = None;
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let mut timer_at = None;
+        let mut ended = pin!(end.cancelled_owned());
+        let mut is_ended = false;
+        let mut host_first = false;
+        let close = loop {
+            let deadline = gate.deadline();
+            if deadline != timer_at {
+                timer_at = deadline;
+                timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
             }
-            if let Poll::Ready(Err(_)) = host.poll_write(cx) {
-                host.give_up();
-                return Poll::Ready(gate.handle(Event::HostClosed, now()));
-            }
-            if let Some(asked) = question.as_mut()
-                && let Poll::Ready(verdict) = asked.as_mut().poll(cx)
-            {
-                question = None;
-                return Poll::Ready(gate.handle(Event::Verdict(verdict), now()));
-            }
-            if !is_ended && ended.as_mut().poll(cx).is_ready() {
-                is_ended = true;
-                return Poll::Ready(gate.handle(Event::End(Notice::Ended), now()));
-            }
-            if let Some(sleep) = timer.as_mut()
-                && sleep.as_mut().poll(cx).is_ready()
-            {
-                timer = None;
-                timer_at = None;
-                return Poll::Ready(gate.handle(Event::Timeout, now()));
-            }
-            // A side is read only while the other takes what is due to it; they take turns, so that neither starves.
-            host_first = !host_first;
-            for side in if host_first { [Side::Host, Side::Client] } else { [Side::Client, Side::Host] } {
-                let polled = match side {
-                    Side::Client if host.is_idle() => poll_read(&mut client.stream, cx, side, &mut gate),
-                    Side::Host if client.is_idle() && gate.wants_host() => {
-                        poll_read(&mut host.stream, cx, side, &mut gate)
+            let actions = poll_fn(|cx| {
+                if let Poll::Ready(Err(_)) = client.poll_write(cx) {
+                    client.give_up();
+                    return Poll::Ready(gate.handle(Event::ClientClosed, now()));
+                }
+                if let Poll::Ready(Err(_)) = host.poll_write(cx) {
+                    host.give_up();
+                    return Poll::Ready(gate.handle(Event::HostClosed, now()));
+                }
+                if let Some(asked) = question.as_mut()
+                    && let Poll::Ready(verdict) = asked.as_mut().poll(cx)
+                {
+                    question = None;
+                    return Poll::Ready(gate.handle(Event::Verdict(verdict), now()));
+                }
+                if !is_ended && ended.as_mut().poll(cx).is_ready() {
+                    is_ended = true;
+                    return Poll::Ready(gate.handle(Event::End(Notice::Ended), now()));
+                }
+                if let Some(sleep) = timer.as_mut()
+                    && sleep.as_mut().poll(cx).is_ready()
+                {
+                    timer = None;
+                    timer_at = None;
+                    return Poll::Ready(gate.handle(Event::Timeout, now()));
+                }
+                // A side is read only while the other takes what is due to it; they take turns, so that neither starves.
+                host_first = !host_first;
+                for side in if host_first { [Side::Host, Side::Client] } else { [Side::Client, Side::Host] } {
+                    let polled = match side {
+                        Side::Client if host.is_idle() => poll_read(&mut client.stream, cx, side, &mut gate),
+                        Side::Host if client.is_idle() && gate.wants_host() => {
+                            poll_read(&mut host.stream, cx, side, &mut gate)
+                        }
+                        Side::Client | Side::Host => Poll::Pending,
+                    };
+                    if polled.is_ready() {
+                        return polled;
                     }
-                    Side::Client | Side::Host => Poll::Pending,
-                };
-                if polled.is_ready() {
-                    return polled;
+                }
+                Poll::Pending
+            })
+            .await;
+            let mut close = None;
+            for action in actions {
+                match action {
+                    Action::ToClient(bytes) => client.push(bytes),
+                    Action::ToHost(bytes) => host.push(bytes),
+                    Action::Ask(asked) => question = Some(Box::pin(ask(asked))),
+                    Action::Tell(report) => tell(report),
+                    Action::Close(why) => close = Some(why),
                 }
             }
-            Poll::Pending
+            if let Some(close) = close {
+                break close;
+            }
+        };
+        // The host's side goes first: what was refused must not live on there while the farewell is sent.
+        let _late = tokio::time::timeout(LINGER, async {
+            let _unsent = poll_fn(|cx| host.poll_write(cx)).await;
+            let _gone = host.stream.shutdown().await;
         })
         .await;
-        let mut close = None;
-        for action in actions {
-            match action {
-                Action::ToClient(bytes) => client.push(bytes),
-                Action::ToHost(bytes) => host.push(bytes),
-                Action::Ask(asked) => question = Some(Box::pin(ask(asked))),
-                Action::Tell(report) => tell(report),
-                Action::Close(why) => close = Some(why),
-            }
-        }
-        if let Some(close) = close {
-            break close;
-        }
-    };
-    // The host's side goes first: what was refused must not live on there while the farewell is sent.
-    let _late = tokio::time::timeout(LINGER, async {
-        let _unsent = poll_fn(|cx| host.poll_write(cx)).await;
-        let _gone = host.stream.shutdown().await;
-    })
-    .await;
-    let to_host = host.written;
-    drop(host);
-    let _late = tokio::time::timeout(LINGER, async {
-        let _unsent = poll_fn(|cx| client.poll_write(cx)).await;
-        let _gone = client.stream.shutdown().await;
-    })
-    .await;
-    tracing::debug!(%close, to_client = client.written, to_host, "relay ended");
-    Outcome { close, to_client: client.written, to_host }
+        let to_host = host.written;
+        drop(host);
+        let _late = tokio::time::timeout(LINGER, async {
+            let _unsent = poll_fn(|cx| client.poll_write(cx)).await;
+            let _gone = client.stream.shutdown().await;
+        })
+        .await;
+        tracing::debug!(%close, to_client = client.written, to_host, "relay ended");
+        Outcome { close, to_client: client.written, to_host }
+    }
 }
 
 /// Reads what is there, through this thread's buffer, straight into the gate.

@@ -277,4 +277,13 @@ pub(super) mod tests {
         };
         Closing { armed: true, guard: guard.clone(), peer: Arc::new(peer), late: late.clone() }
     }
+
+    /// Thousands of idle connections are what this task's size is multiplied by.
+    #[test]
+    fn a_connection_s_task_is_small() {
+        fn size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(serve) <= 2_048, "{} bytes", size(serve));
+    }
 }
