@@ -3,12 +3,19 @@
 //! Every verb is `run(args, &global) -> anyhow::Result<ExitCode>`. Results go to standard output, as a table for people
 //! or with `--json` as one JSON value for programs; everything else goes to standard error.
 
+mod admin;
+mod audit;
 mod check;
 mod completions;
+mod contact;
 mod demo;
+mod explain;
+mod network;
 mod serve;
 mod session;
+mod settings;
 mod terminal;
+mod user;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -16,12 +23,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use policy::rule::SettingError;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::store::Store;
-use crate::system::System;
+use crate::store;
 use crate::tls;
 
 /// Where the configuration is looked for when neither `--config` nor `SALLYPORT_CONFIG` names it, in this order.
@@ -53,12 +60,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Args),
     Check(check::Args),
     Completions(completions::Args),
+    Contact(contact::Args),
     Demo(demo::Args),
+    Explain(explain::Args),
+    Network(network::Args),
     Serve(serve::Args),
     Session(session::Args),
+    Settings(settings::Args),
     Terminal(terminal::Args),
+    User(user::Args),
 }
 
 /// What every verb takes.
@@ -103,12 +116,6 @@ impl Global {
     /// The configuration.
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         Config::load(&self.config_path())
-    }
-
-    /// The store that the configuration names. It works beside a gateway that runs, and without one.
-    pub(crate) async fn store(&self) -> anyhow::Result<Store> {
-        let config = self.load()?;
-        Ok(Store::open(&config.gateway.store, System::new().now()).await?)
     }
 
     /// Prints `items`: with `--json` as an array, else as a table of `row(item)` under `headers`.
@@ -158,19 +165,27 @@ pub fn main() -> ExitCode {
 
 async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Audit(args) => audit::run(args, &global).await,
         Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
+        Command::Contact(args) => contact::run(args, &global).await,
         Command::Demo(args) => demo::run(args, &global).await,
+        Command::Explain(args) => explain::run(args, &global).await,
+        Command::Network(args) => network::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
+        Command::Settings(args) => settings::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,
+        Command::User(args) => user::run(args, &global).await,
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<NotFound>() {
+    let store = error.downcast_ref::<store::Error>();
+    let missing = matches!(store, Some(store::Error::Missing(_) | store::Error::Setting(SettingError::Unknown(_))));
+    if error.is::<NotFound>() || missing {
         NOT_FOUND.into()
-    } else if error.is::<Usage>() || error.is::<ConfigError>() {
+    } else if error.is::<Usage>() || matches!(store, Some(store::Error::Setting(_))) || error.is::<ConfigError>() {
         USAGE.into()
     } else {
         FAILED.into()

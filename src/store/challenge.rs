@@ -45,6 +45,19 @@ pub enum Opened {
     TooSoon,
 }
 
+/// How many passcodes were sent lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// To the user, within `send.pause`.
+    pub by_user_in_pause: u32,
+    /// To the user, within `send.window`.
+    pub by_user_in_window: u32,
+    /// To the user, within 24 hours.
+    pub by_user_in_day: u32,
+    /// On behalf of the source, within `send.window`.
+    pub by_source_in_window: u32,
+}
+
 /// A challenge that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
@@ -264,6 +277,16 @@ impl Store {
         .await
     }
 
+    /// How many passcodes were sent to the user and on behalf of the source of `attempt` lately.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn sent(&self, attempt: &Attempt, settings: Settings) -> Result<Sent, Error> {
+        let user = attempt.user.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (source, now) = (source_key(attempt.source), millis(attempt.at));
+        self.read(move |connection| sent(connection, &user, &source, &settings, now)).await
+    }
+
     /// Forgets what no longer counts: challenges and messages older than two days, windows and source failures likewise.
     ///
     /// # Errors
@@ -333,23 +356,14 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
     let now = millis(new.attempt.at);
     let source = source_key(new.attempt.source);
     let user = new.user.as_str();
-    let window = now.saturating_sub(i64::from(settings.send_window) * 60_000);
-    let day = now.saturating_sub(24 * 60 * 60 * 1000);
-    let count = |sql: &str, key: &str, since: i64| -> Result<u32, Error> {
-        Ok(connection.prepare_cached(sql)?.query_row(params![key, since], |row| row.get(0))?)
-    };
-    const OF_USER: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?2";
-    const OF_SOURCE: &str = "SELECT count(*) FROM sends WHERE source = ?1 AND at > ?2";
-    if new.resend && settings.send_pause > 0 {
-        let pause = now.saturating_sub(i64::from(settings.send_pause) * 1000);
-        if count(OF_USER, user, pause)? > 0 {
-            return Ok(Opened::TooSoon);
-        }
+    let sent = sent(connection, user, &source, settings, now)?;
+    if new.resend && settings.send_pause > 0 && sent.by_user_in_pause > 0 {
+        return Ok(Opened::TooSoon);
     }
-    if count(OF_USER, user, window)? >= settings.send_per_user || count(OF_USER, user, day)? >= settings.send_per_day {
+    if sent.by_user_in_window >= settings.send_per_user || sent.by_user_in_day >= settings.send_per_day {
         return Ok(Opened::UserBudget);
     }
-    if count(OF_SOURCE, &source, window)? >= settings.send_per_source {
+    if sent.by_source_in_window >= settings.send_per_source {
         return Ok(Opened::SourceBudget);
     }
     connection
@@ -384,6 +398,22 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
         .execute(params![new.challenge.id, user, source, now])?;
     connection.prepare_cached("UPDATE contacts SET sent_at = ?2 WHERE id = ?1")?.execute(params![new.contact, now])?;
     Ok(Opened::Open)
+}
+
+fn sent(connection: &Connection, user: &str, source: &str, settings: &Settings, now: i64) -> Result<Sent, Error> {
+    let since = |seconds: i64| now.saturating_sub(seconds.saturating_mul(1000));
+    let count = |sql: &str, key: &str, since: i64| -> Result<u32, Error> {
+        Ok(connection.prepare_cached(sql)?.query_row(params![key, since], |row| row.get(0))?)
+    };
+    const OF_USER: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?2";
+    const OF_SOURCE: &str = "SELECT count(*) FROM sends WHERE source = ?1 AND at > ?2";
+    let window = since(i64::from(settings.send_window) * 60);
+    Ok(Sent {
+        by_user_in_pause: count(OF_USER, user, since(i64::from(settings.send_pause)))?,
+        by_user_in_window: count(OF_USER, user, window)?,
+        by_user_in_day: count(OF_USER, user, since(24 * 60 * 60))?,
+        by_source_in_window: count(OF_SOURCE, source, window)?,
+    })
 }
 
 fn end_open(connection: &Connection, which: &'static str, key: &str, end: End) -> Result<(), Error> {

@@ -31,7 +31,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 pub use audit::{Filter, Line};
-pub use challenge::{Challenge, End, NewChallenge, Opened, Taken};
+pub use challenge::{Challenge, End, NewChallenge, Opened, Sent, Taken};
 pub use rule::StoredSetting;
 pub use snapshot::Snapshot;
 pub use user::{CONTACTS_MAX, Contact, UserRecord};

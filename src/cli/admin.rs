@@ -1,0 +1,83 @@
+//! An administrator at work on the store: every change is audited with who made it.
+
+use std::env;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::Global;
+use crate::audit::{Entry, Event, Outcome};
+use crate::config::Config;
+use crate::control::{self, Answer, Command};
+use crate::store::Store;
+use crate::system::System;
+
+/// The store, and what audit entries and times need.
+pub(crate) struct Admin {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) now: Timestamp,
+}
+
+impl Admin {
+    /// Opens the store that the configuration names.
+    pub(crate) async fn open(global: &Global) -> anyhow::Result<Self> {
+        let (config, system) = (global.load()?, System::new());
+        let store = Store::open(&config.gateway.store, system.now()).await?;
+        if let Some(latest) = store.latest_time().await? {
+            system.not_before(latest);
+        }
+        Ok(Self { config, store, now: system.now() })
+    }
+
+    /// An entry of a change: what was done, in words; who did it is added.
+    pub(crate) fn entry(&self, reason: &str, what: &str) -> Entry {
+        self.entry_of(Event::Changed, reason, what)
+    }
+
+    /// The same for another event.
+    pub(crate) fn entry_of(&self, event: Event, reason: &str, what: &str) -> Entry {
+        let entry = Entry::new(self.now, &self.config.gateway.node, event, Outcome::Noted).reason(reason);
+        entry.detail(&format!("{what}; by {}", operator()))
+    }
+
+    /// A time for people, in the gateway's zone.
+    pub(crate) fn local(&self, time: Timestamp) -> String {
+        local(time, &self.config.gateway.time_zone)
+    }
+
+    /// Ends the live sessions of `user`, where a gateway runs on this machine; how many there were.
+    pub(crate) async fn end_sessions(&self, user: &str) -> usize {
+        let socket = &self.config.gateway.control;
+        let Ok(Answer::Sessions { sessions }) = control::ask(socket, &Command::SessionList).await else { return 0 };
+        let mut ended = 0;
+        for session in sessions.into_iter().filter(|session| session.user.as_deref() == Some(user)) {
+            let answer = control::ask(socket, &Command::SessionEnd { id: session.id }).await;
+            ended += usize::from(matches!(answer, Ok(Answer::Ended { .. })));
+        }
+        ended
+    }
+}
+
+/// A time for people.
+pub(crate) fn local(time: Timestamp, zone: &TimeZone) -> String {
+    if time == Timestamp::MAX {
+        return "unlocked".to_owned();
+    }
+    time.to_zoned(zone.clone()).strftime("%F %T").to_string()
+}
+
+/// Who runs this: the user id, which cannot be forged, and the names that the environment gives, which can.
+fn operator() -> String {
+    let id = rustix::process::getuid().as_raw();
+    let name = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| env::var(name).ok());
+    match name {
+        Some(name) => format!("uid {id} ({name})"),
+        None => format!("uid {id}"),
+    }
+}
+
+/// `1 session` or `3 sessions`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

@@ -1,0 +1,232 @@
+//! `sallyport audit`: what happened, and what is happening.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use policy::rule::Block;
+use policy::{Service, User};
+
+use super::admin::{Admin, local};
+use super::{Global, Usage};
+use crate::audit::{Event, Outcome, neutral};
+use crate::store::{Filter, Line};
+
+/// How often `follow` looks for new entries.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How many new entries `follow` reads at a time.
+const READ_MAX: usize = 10_000;
+
+/// List audit entries, or follow them as they are written.
+///
+/// There is an entry for every connection, decision, passcode and change. No entry holds a password or a passcode.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sallyport audit list --user ANNA --since 2h
+  sallyport audit list --outcome denied --since 2026-11-22
+  sallyport audit list --event unknown-display
+  sallyport audit follow --from 203.0.113.0/24
+  sallyport audit follow --json | jq -c 'select(.outcome == \"denied\")'")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the newest entries, the oldest of them first.
+    List {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// How many.
+        #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 100)]
+        last: usize,
+    },
+    /// Print entries as they are written, until interrupted. With `--json`, one object a line.
+    Follow {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// How many older ones to begin with.
+        #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10)]
+        last: usize,
+    },
+}
+
+/// Which entries: those that fit all that is given.
+#[derive(Debug, clap::Args)]
+struct Wanted {
+    /// Of this user.
+    #[arg(long)]
+    user: Option<User>,
+    /// From this address, network or range.
+    #[arg(long, value_name = "NETWORK")]
+    from: Option<Block>,
+    /// To this host.
+    #[arg(long)]
+    host: Option<String>,
+    /// By this service.
+    #[arg(long)]
+    service: Option<Service>,
+    /// Of this connection, by its number.
+    #[arg(long)]
+    connection: Option<String>,
+    /// Of this kind: sign-on, passcode, passcode-sent, connection-opened, host-refused, changed ...
+    #[arg(long, value_parser = event)]
+    event: Option<Event>,
+    /// With this outcome: allowed, challenged, denied, observed, failed, noted.
+    #[arg(long, value_parser = outcome)]
+    outcome: Option<Outcome>,
+    /// With this reason code.
+    #[arg(long)]
+    reason: Option<String>,
+    /// At this time or later: 90m, 2h, 3d, 2026-11-22, "2026-11-22 14:00" (in the gateway's zone), 2026-11-22T13:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl Wanted {
+    fn filter(self, now: Timestamp, zone: &TimeZone) -> Result<Filter, Usage> {
+        let time = |text: Option<String>| text.map(|text| time(&text, now, zone)).transpose();
+        Ok(Filter {
+            user: self.user,
+            source: self.from,
+            host: self.host,
+            service: self.service,
+            connection: self.connection,
+            event: self.event,
+            outcome: self.outcome,
+            reason: self.reason,
+            since: time(self.since)?,
+            until: time(self.until)?,
+            after: None,
+        })
+    }
+}
+
+fn event(text: &str) -> Result<Event, String> {
+    let names = || Event::ALL.map(Event::as_str).join(", ");
+    Event::ALL.into_iter().find(|event| event.as_str() == text).ok_or_else(|| format!("expected one of: {}", names()))
+}
+
+fn outcome(text: &str) -> Result<Outcome, String> {
+    let names = || Outcome::ALL.map(Outcome::as_str).join(", ");
+    Outcome::ALL.into_iter().find(|one| one.as_str() == text).ok_or_else(|| format!("expected one of: {}", names()))
+}
+
+/// A time as people write it: how long ago, a date, a date and time of day in `zone`, or a time stamp with its zone.
+fn time(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Usage> {
+    let text = text.trim();
+    let ago = || text.parse::<Span>().ok().and_then(|span| now.to_zoned(zone.clone()).checked_sub(span).ok());
+    let civil = || text.parse::<civil::DateTime>().ok().and_then(|time| time.to_zoned(zone.clone()).ok());
+    let date = || text.parse::<civil::Date>().ok().and_then(|date| date.to_zoned(zone.clone()).ok());
+    let stamp = || text.parse::<Timestamp>().ok();
+    stamp().or_else(|| civil().or_else(date).or_else(ago).map(|time| time.timestamp())).ok_or_else(|| {
+        Usage(format!("`{text}` is no time; expected for instance 2h, 2026-11-22 or 2026-11-22T13:00:00Z"))
+    })
+}
+
+pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let admin = Admin::open(global).await?;
+    let zone = &admin.config.gateway.time_zone;
+    match args.verb {
+        Verb::List { wanted, last } => {
+            let lines = admin.store.entries(wanted.filter(admin.now, zone)?, last).await?;
+            let headers =
+                ["time", "event", "outcome", "reason", "user", "source", "service", "host", "connection", "detail"];
+            global.print_list(&lines, &headers, |line| cells(line, zone))?;
+        }
+        Verb::Follow { wanted, last } => {
+            let mut filter = wanted.filter(admin.now, zone)?;
+            let mut newest = admin.store.newest_entry().await?;
+            let mut lines = admin.store.entries(filter.clone(), last).await?;
+            loop {
+                newest = lines.last().map_or(newest, |line| newest.max(line.id));
+                if !print(&lines, zone, global.json)? {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+                filter.after = Some(newest);
+                lines = admin.store.entries(filter.clone(), READ_MAX).await?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints `lines` one by one; whether somebody still reads.
+fn print(lines: &[Line], zone: &TimeZone, json: bool) -> anyhow::Result<bool> {
+    let mut out = io::stdout().lock();
+    for line in lines {
+        let text = if json { serde_json::to_string(line)? } else { row(line, zone) };
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+            written => written?,
+        }
+    }
+    Ok(true)
+}
+
+fn row(line: &Line, zone: &TimeZone) -> String {
+    let mut cells = cells(line, zone);
+    cells.retain(|cell| !cell.is_empty());
+    cells.join("  ")
+}
+
+/// What is shown of an entry. Entries are free of control characters when written; whoever reads a terminal is not left
+/// to trust that.
+fn cells(line: &Line, zone: &TimeZone) -> Vec<String> {
+    let entry = &line.entry;
+    let text = |value: &Option<String>| value.as_deref().map(|value| neutral(value).into_owned()).unwrap_or_default();
+    let connection = entry.connection.as_deref().and_then(|id| id.get(..12)).unwrap_or_default();
+    vec![
+        local(entry.at, zone),
+        entry.event.as_str().to_owned(),
+        entry.outcome.as_str().to_owned(),
+        text(&entry.reason),
+        text(&entry.user),
+        entry.source.map(|source| source.to_string()).unwrap_or_default(),
+        entry.service.map(|service| service.to_string()).unwrap_or_default(),
+        text(&entry.host),
+        neutral(connection).into_owned(),
+        text(&entry.detail),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_people_write_them() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        for (text, expected) in [
+            ("2h", "2026-11-22T10:00:00Z"),
+            ("90m", "2026-11-22T10:30:00Z"),
+            ("3d", "2026-11-19T12:00:00Z"),
+            ("2026-11-22", "2026-11-21T23:00:00Z"),
+            ("2026-11-22 14:00", "2026-11-22T13:00:00Z"),
+            ("2026-11-22T13:00:00Z", "2026-11-22T13:00:00Z"),
+        ] {
+            assert_eq!(time(text, now, &zone).unwrap(), expected.parse().unwrap(), "{text}");
+        }
+        for text in ["", "yesterday", "2026-13-01"] {
+            assert!(time(text, now, &zone).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_events_and_outcomes() {
+        assert_eq!(event("sign-on"), Ok(Event::SignOn));
+        assert!(event("nonsense").unwrap_err().contains("passcode-sent"));
+        assert_eq!(outcome("denied"), Ok(Outcome::Denied));
+        assert!(outcome("").is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! `sallyport explain`: what would be decided, step by step, and what would have to change.
+
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use policy::{Attempt, Effect, Service, User};
+use serde::Serialize;
+
+use super::admin::Admin;
+use super::{Global, NotFound, Usage, print_line, print_table};
+use crate::config::Config;
+use crate::store::Snapshot;
+
+/// Say what would be decided on a sign-on now, step by step, and what would have to change for another outcome.
+///
+/// Asks the same code that decides, on the rules and failures as they are in the store; nothing is counted or sent.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sallyport explain --user ANNA --from 203.0.113.9 --service telnet
+  sallyport explain --user ANNA --from 10.20.1.7 --host PROD
+  sallyport explain --from 203.0.113.9        (a sign-on display that the gateway does not know)")]
+pub(crate) struct Args {
+    /// Who signs on; without it, somebody whose name the gateway could not tell.
+    #[arg(long)]
+    user: Option<User>,
+    /// From which address.
+    #[arg(long, value_name = "ADDRESS")]
+    from: IpAddr,
+    /// By which service: telnet or ftp.
+    #[arg(long, default_value_t = Service::Telnet)]
+    service: Service,
+    /// To which host; needed where the configuration has several.
+    #[arg(long)]
+    host: Option<String>,
+}
+
+/// The outcome, as shown.
+#[derive(Debug, Serialize)]
+struct Explained {
+    user: Option<String>,
+    source: IpAddr,
+    service: Service,
+    host: String,
+    effect: Effect,
+    reason: &'static str,
+    meant: Effect,
+    rule: Option<i64>,
+    steps: Vec<Step>,
+    to_change: String,
+}
+
+/// A step, as shown.
+#[derive(Debug, Serialize)]
+struct Step {
+    step: &'static str,
+    finding: String,
+    decides: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let admin = Admin::open(global).await?;
+    let attempt = Attempt {
+        host: host(&admin.config, args.host)?,
+        user: args.user,
+        source: args.from.to_canonical(),
+        service: args.service,
+        at: admin.now,
+    };
+    let explained = explain(&admin, &attempt).await?;
+    if global.json {
+        global.print_one(&explained, "")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let user = explained.user.as_deref().unwrap_or("somebody unknown");
+    let Explained { source, service, host, effect, reason, to_change, .. } = &explained;
+    print_line(format_args!("{user} from {source} by {service} to {host}:\n"))?;
+    print_table(
+        &["step", "decides", "finding"],
+        explained
+            .steps
+            .iter()
+            .map(|step| vec![step.step.to_owned(), step.decides.clone().unwrap_or_default(), step.finding.clone()]),
+    )?;
+    let observed = if explained.effect == explained.meant {
+        String::new()
+    } else {
+        format!(" (enforcement is observe; otherwise: {})", explained.meant)
+    };
+    print_line(format_args!("\nOutcome: {effect}, {reason}{observed}\nTo change it: {to_change}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> {
+    let Snapshot { rules, history, contact } = admin.store.snapshot(attempt.clone()).await?;
+    let (decision, steps) = policy::explain(&rules, attempt, &history);
+    let mut steps: Vec<Step> = steps
+        .into_iter()
+        .map(|step| Step {
+            step: step.name,
+            finding: step.finding,
+            decides: step.decided.map(|(effect, _)| effect.to_string()),
+        })
+        .collect();
+    let (mut effect, mut meant, mut reason) = (decision.effect, decision.meant, decision.reason.code());
+    let mut to_change = fill(decision.reason.remedy(), attempt, decision.rule);
+    if let (Effect::Challenge, Some(contact)) = (decision.meant, contact) {
+        let settings = &rules.settings;
+        let sent = admin.store.sent(attempt, settings.clone()).await?;
+        let (window, minutes) = (sent.by_user_in_window, settings.send_window);
+        let used_up = if window >= settings.send_per_user || sent.by_user_in_day >= settings.send_per_day {
+            Some("send-budget-of-user")
+        } else if sent.by_source_in_window >= settings.send_per_source {
+            Some("send-budget-of-source")
+        } else {
+            None
+        };
+        steps.push(Step {
+            step: "budget",
+            finding: format!(
+                "to {}; sent to the user: {window} of {} in {minutes} minutes, {} of {} in 24 hours; for the source: {} of {}",
+                policy::challenge::mask(&contact.address),
+                settings.send_per_user,
+                sent.by_user_in_day,
+                settings.send_per_day,
+                sent.by_source_in_window,
+                settings.send_per_source
+            ),
+            decides: used_up.map(|_| Effect::Deny.to_string()),
+        });
+        if let Some(code) = used_up {
+            (reason, meant) = (code, Effect::Deny);
+            to_change = "wait, or raise send.per-user, send.per-day or send.per-source (sallyport settings)".to_owned();
+            if effect == Effect::Challenge {
+                effect = Effect::Deny;
+            }
+        }
+    }
+    Ok(Explained {
+        user: attempt.user.as_ref().map(ToString::to_string),
+        source: attempt.source,
+        service: attempt.service,
+        host: attempt.host.to_string(),
+        effect,
+        reason,
+        meant,
+        rule: decision.rule,
+        steps,
+        to_change,
+    })
+}
+
+/// A remedy with the names of the attempt in place of the capital words.
+fn fill(remedy: &str, attempt: &Attempt, rule: Option<i64>) -> String {
+    let mut text = remedy.to_owned();
+    if let Some(user) = &attempt.user {
+        text = text.replace("USER", user.as_str());
+    }
+    if let Some(rule) = rule {
+        text = text.replace("NUMBER", &rule.to_string());
+    }
+    text.replace("unlock ADDRESS", &format!("unlock {}", attempt.source))
+}
+
+fn host(config: &Config, wanted: Option<String>) -> anyhow::Result<Arc<str>> {
+    let names = || config.hosts.iter().map(|host| &*host.name).collect::<Vec<_>>().join(", ");
+    match (wanted, config.hosts.as_slice()) {
+        (Some(wanted), hosts) => hosts
+            .iter()
+            .find(|host| host.name.eq_ignore_ascii_case(&wanted))
+            .map(|host| Arc::clone(&host.name))
+            .ok_or_else(|| NotFound(format!("there is no host {wanted}; the configuration has {}", names())).into()),
+        (None, [only]) => Ok(Arc::clone(&only.name)),
+        (None, _) => Err(Usage(format!("--host is needed, one of: {}", names())).into()),
+    }
+}

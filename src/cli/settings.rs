@@ -1,0 +1,135 @@
+//! `sallyport settings`: numbers and switches, each with unit, range, default and reason.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Global;
+use super::admin::Admin;
+use crate::store::StoredSetting;
+
+/// Look at settings and change them.
+///
+/// Changes take effect at once, without a restart.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sallyport settings list
+  sallyport settings show passcode.digits
+  sallyport settings set repeat.minutes 60
+  sallyport settings reset repeat.minutes")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List all settings.
+    List,
+    /// Show what a setting does, and why its default and its range are what they are.
+    Show {
+        /// The setting.
+        name: String,
+    },
+    /// Set a setting.
+    Set {
+        /// The setting.
+        name: String,
+        /// The value.
+        value: String,
+    },
+    /// Have the default count again.
+    Reset {
+        /// The setting.
+        name: String,
+    },
+}
+
+/// A setting, as shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    name: &'static str,
+    value: String,
+    unit: &'static str,
+    range: String,
+    default: String,
+    meaning: &'static str,
+    reason: &'static str,
+    changed_at: Option<Timestamp>,
+}
+
+impl From<StoredSetting> for Shown {
+    fn from(StoredSetting { setting, value, changed_at }: StoredSetting) -> Self {
+        Self {
+            name: setting.name,
+            value,
+            unit: setting.unit(),
+            range: setting.range(),
+            default: setting.default_value(),
+            meaning: setting.meaning,
+            reason: setting.reason,
+            changed_at,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let admin = Admin::open(global).await?;
+    match args.verb {
+        Verb::List => {
+            let settings: Vec<Shown> = admin.store.settings().await?.into_iter().map(Shown::from).collect();
+            global.print_list(&settings, &["setting", "value", "unit", "range", "default", "changed"], |shown| {
+                vec![
+                    shown.name.to_owned(),
+                    shown.value.clone(),
+                    shown.unit.to_owned(),
+                    shown.range.clone(),
+                    shown.default.clone(),
+                    shown.changed_at.map(|at| admin.local(at)).unwrap_or_default(),
+                ]
+            })?;
+        }
+        Verb::Show { name } => {
+            let shown = find(&admin, &name).await?;
+            let changed = shown.changed_at.map_or_else(|| "never".to_owned(), |at| admin.local(at));
+            let text = format!(
+                "{} = {} {}\n\n{}\n\nRange    {} {}\nDefault  {}\nChanged  {changed}\nReason   {}",
+                shown.name,
+                shown.value,
+                shown.unit,
+                shown.meaning,
+                shown.range,
+                shown.unit,
+                shown.default,
+                shown.reason
+            );
+            global.print_one(&shown, text)?;
+        }
+        Verb::Set { name, value } => {
+            let before = find(&admin, &name).await?;
+            let entry = admin.entry("setting-changed", &format!("{name}: {} -> {value}", before.value));
+            admin.store.set_setting(name.clone(), value, entry).await?;
+            let shown = find(&admin, &name).await?;
+            let text = format!("{name} = {} {} (was {})", shown.value, shown.unit, before.value);
+            global.print_one(&shown, text.replace("  ", " "))?;
+        }
+        Verb::Reset { name } => {
+            let before = find(&admin, &name).await?;
+            let entry = admin.entry("setting-changed", &format!("{name}: {} -> {}", before.value, before.default));
+            admin.store.reset_setting(name.clone(), entry).await?;
+            let shown = find(&admin, &name).await?;
+            let text = format!("{name} = {} {} (the default; was {})", shown.value, shown.unit, before.value);
+            global.print_one(&shown, text.replace("  ", " "))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find(admin: &Admin, name: &str) -> anyhow::Result<Shown> {
+    let setting = policy::rule::find(name).map_err(crate::store::Error::Setting)?;
+    let settings = admin.store.settings().await?;
+    let found = settings.into_iter().find(|stored| stored.setting.name == setting.name);
+    found.map(Shown::from).ok_or_else(|| anyhow::anyhow!("the store does not know {name}"))
+}

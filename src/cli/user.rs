@@ -1,0 +1,247 @@
+//! `sallyport user`: who may come in.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use policy::User;
+use serde::Serialize;
+
+use super::admin::{Admin, counted};
+use super::{Global, Usage};
+use crate::notify;
+use crate::store::{Contact, UserRecord};
+
+/// Register users, look at them, lock them out, unlock them.
+///
+/// Only registered users with a contact are sent a passcode; everybody else is refused, unless the network they come from
+/// is exempt. Changes take effect at once, without a restart.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sallyport user add ANNA --email anna@example.com
+  sallyport user show ANNA
+  sallyport user unlock ANNA
+  sallyport user list --json | jq -r '.[] | select(.contacts == []) | .name'")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Register a user.
+    Add {
+        /// The user profile's name on the host.
+        user: User,
+        /// Where passcodes go; may be given up to four times, the first one is used.
+        #[arg(long, value_name = "ADDRESS")]
+        email: Vec<String>,
+        /// Challenge the user even from exempt networks.
+        #[arg(long)]
+        always: bool,
+        /// A note, for instance a department.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        comment: String,
+    },
+    /// List all users.
+    List,
+    /// Show everything about a user: contacts, failures, locks.
+    Show {
+        /// The user.
+        user: User,
+    },
+    /// Let a disabled user in again.
+    Enable {
+        /// The user.
+        user: User,
+    },
+    /// Refuse a user from everywhere, and end the user's live sessions.
+    Disable {
+        /// The user.
+        user: User,
+    },
+    /// Remove a user and the contacts, and end the user's live sessions.
+    Remove {
+        /// The user.
+        user: User,
+    },
+    /// End all locks of a user and forget the failures.
+    Unlock {
+        /// The user; need not be registered.
+        user: User,
+    },
+    /// Challenge a user even from exempt networks, or not.
+    Always {
+        /// The user.
+        user: User,
+        /// Whether to.
+        #[arg(value_parser = ["on", "off"])]
+        switch: String,
+    },
+}
+
+/// A user, as shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    name: String,
+    enabled: bool,
+    always: bool,
+    comment: String,
+    created_at: Timestamp,
+    contacts: Vec<Contact>,
+    refused_passwords: u32,
+    wrong_passcodes: u32,
+    locked_until: Option<Timestamp>,
+    locked_from: Vec<LockedFrom>,
+}
+
+/// A lock from one source.
+#[derive(Debug, Serialize)]
+struct LockedFrom {
+    source: String,
+    until: Timestamp,
+}
+
+impl Shown {
+    fn new(record: UserRecord, now: Timestamp) -> Self {
+        Self {
+            name: record.name.to_string(),
+            enabled: record.enabled,
+            always: record.always,
+            comment: record.comment,
+            created_at: record.created_at,
+            contacts: record.contacts,
+            refused_passwords: record.tally.passwords,
+            wrong_passcodes: record.tally.passcodes,
+            locked_until: record.tally.lock(now),
+            locked_from: record
+                .locked_from
+                .into_iter()
+                .filter(|(_, until)| now < *until)
+                .map(|(source, until)| LockedFrom { source, until })
+                .collect(),
+        }
+    }
+
+    fn state(&self, admin: &Admin) -> String {
+        if !self.enabled {
+            "disabled".to_owned()
+        } else if let Some(until) = self.locked_until {
+            format!("locked until {}", admin.local(until))
+        } else if !self.locked_from.is_empty() {
+            format!("locked from {}", counted(self.locked_from.len(), "source"))
+        } else if self.contacts.is_empty() {
+            "no contact".to_owned()
+        } else {
+            "ready".to_owned()
+        }
+    }
+
+    fn text(&self, admin: &Admin) -> String {
+        let mut lines = vec![
+            format!("User      {}", self.name),
+            format!("State     {}", self.state(admin)),
+            format!("Always    {}", if self.always { "challenged even from exempt networks" } else { "no" }),
+            format!("Comment   {}", self.comment),
+            format!("Added     {}", admin.local(self.created_at)),
+            format!("Failures  {} wrong passcodes, {} refused passwords", self.wrong_passcodes, self.refused_passwords),
+        ];
+        lines.extend(
+            self.locked_from
+                .iter()
+                .map(|lock| format!("Locked    from {} until {}", lock.source, admin.local(lock.until))),
+        );
+        lines.extend(self.contacts.iter().map(|contact| {
+            let sent = contact.sent_at.map_or_else(|| "never".to_owned(), |at| admin.local(at));
+            format!("Contact   {}: {}, last used {sent}", contact.id, policy::challenge::mask(&contact.address))
+        }));
+        lines.join("\n")
+    }
+}
+
+pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let admin = Admin::open(global).await?;
+    let store = &admin.store;
+    match args.verb {
+        Verb::Add { user, email, always, comment } => {
+            for address in &email {
+                if !notify::is_address(address) {
+                    return Err(Usage(format!("`{address}` is no e-mail address")).into());
+                }
+            }
+            let entry = admin.entry("user-added", "registered").user(Some(&user));
+            store.add_user(user.clone(), always, comment, entry).await?;
+            for address in email {
+                let what = format!("e-mail {}", policy::challenge::mask(&address));
+                let entry = admin.entry("contact-added", &what).user(Some(&user));
+                store.add_contact(user.clone(), address, entry).await?;
+            }
+            let shown = Shown::new(store.user(user.clone()).await?, admin.now);
+            let hint = if shown.contacts.is_empty() {
+                format!(" There is no contact yet: sallyport contact add {user} ADDRESS")
+            } else {
+                String::new()
+            };
+            global.print_one(&shown, format_args!("User {user} is registered.{hint}"))?;
+        }
+        Verb::List => {
+            let users: Vec<Shown> =
+                store.users().await?.into_iter().map(|record| Shown::new(record, admin.now)).collect();
+            global.print_list(&users, &["user", "state", "always", "contacts", "comment"], |user| {
+                let contacts = user.contacts.iter().map(|contact| policy::challenge::mask(&contact.address));
+                vec![
+                    user.name.clone(),
+                    user.state(&admin),
+                    if user.always { "yes" } else { "" }.to_owned(),
+                    contacts.collect::<Vec<_>>().join(", "),
+                    user.comment.clone(),
+                ]
+            })?;
+        }
+        Verb::Show { user } => {
+            let shown = Shown::new(store.user(user).await?, admin.now);
+            global.print_one(&shown, shown.text(&admin))?;
+        }
+        Verb::Enable { user } => {
+            let entry = admin.entry("user-enabled", "enabled").user(Some(&user));
+            store.set_user_enabled(user.clone(), true, entry).await?;
+            done(&admin, global, user, "may come in again").await?;
+        }
+        Verb::Disable { user } => {
+            let entry = admin.entry("user-disabled", "disabled").user(Some(&user));
+            store.set_user_enabled(user.clone(), false, entry).await?;
+            let ended = counted(admin.end_sessions(user.as_str()).await, "live session");
+            done(&admin, global, user, &format!("is refused from now on; {ended} ended")).await?;
+        }
+        Verb::Remove { user } => {
+            let shown = Shown::new(store.user(user.clone()).await?, admin.now);
+            let entry = admin.entry("user-removed", "removed").user(Some(&user));
+            store.remove_user(user.clone(), entry).await?;
+            let ended = counted(admin.end_sessions(user.as_str()).await, "live session");
+            global.print_one(&shown, format_args!("User {user} is removed; {ended} ended."))?;
+        }
+        Verb::Unlock { user } => {
+            let entry = admin.entry("user-unlocked", "unlocked").user(Some(&user));
+            let found = store.unlock_user(user.clone(), entry).await?;
+            let text = if found { "is unlocked; the failures are forgotten" } else { "had no failures" };
+            global.print_one(
+                &serde_json::json!({ "name": user.as_str(), "had_failures": found }),
+                format_args!("User {user} {text}."),
+            )?;
+        }
+        Verb::Always { user, switch } => {
+            let on = switch == "on";
+            let entry = admin.entry("user-always", &format!("always {switch}")).user(Some(&user));
+            store.set_user_always(user.clone(), on, entry).await?;
+            let text =
+                if on { "is challenged even from exempt networks" } else { "is not challenged from exempt networks" };
+            done(&admin, global, user, text).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn done(admin: &Admin, global: &Global, user: User, text: &str) -> anyhow::Result<()> {
+    let shown = Shown::new(admin.store.user(user.clone()).await?, admin.now);
+    global.print_one(&shown, format_args!("User {user} {text}."))
+}
