@@ -284,7 +284,10 @@ impl Inner {
             return Ok(self.prompt(peer, attempt, user, &current, Some(Message::Malformed)));
         };
         let Some(taken) = self.store.take_try(attempt, connection).await? else {
-            return self.exhausted(peer, attempt, &current, "no-tries-left").await;
+            // The challenge is not ended here: another try of it may be between its count and its comparison, and be right.
+            let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("no-tries-left");
+            self.store.append(Entry { challenge: Some(current.id.clone()), ..entry }).await?;
+            return Ok(refuse(Notice::Exhausted));
         };
         let entry = |outcome, reason: &str| {
             let entry = self.entry_of(peer, attempt, Event::Passcode, outcome).reason(reason);
