@@ -74,7 +74,7 @@ pub async fn walk(stage: &mut Stage, show: &mut (dyn FnMut(Scene) + Send)) -> Re
     let mut walk = Walk { session, step: "", show };
 
     walk.step = "waiting for the sign-on display";
-    walk.see("sign-on-screen", "The host's sign-on display, seen through the gateway", "Simulated Sign On").await?;
+    walk.see("sign-on-screen", "The host's sign-on display, seen through the gateway", "This is a simulator").await?;
 
     walk.step = "signing on with a wrong password";
     walk.type_text(USER)?;

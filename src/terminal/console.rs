@@ -185,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Console<S> {
 
     fn draw(&mut self) -> Result<(), Error> {
         let picture = Picture::of(self.client.display());
-        let height = self.tty.height().unwrap_or(25);
+        let height = self.tty.height().unwrap_or(usize::MAX);
         let mut rows: Vec<String> = (0..picture.rows().len()).map(|row| picture.row(row, true)).collect();
         rows.push(self.status(&picture));
         let mut out = String::from("\x1b[?25l");
@@ -221,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Console<S> {
         let prefix = if self.decoder.is_prefixed() { "Esc" } else { "" };
         let (row, column) = picture.cursor();
         let text = match (&self.line, &self.message) {
-            (Some(line), _) => format!("System Request: {line}_   (Enter sends it, Ctrl-C does not)"),
+            (Some(line), _) => format!("System Request: {line}_   Enter sends it"),
             (None, Some(message)) => message.clone(),
             (None, None) => format!("{}   Ctrl-] quits", self.title),
         };
