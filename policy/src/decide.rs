@@ -135,7 +135,7 @@ impl Reason {
             Self::UserNotRegistered => "sallyport user add USER, then sallyport contact add USER ADDRESS",
             Self::NoContact => "sallyport contact add USER ADDRESS",
             Self::RepeatWindow => "sallyport settings set repeat.minutes 0, or wait until the window closes",
-            Self::PasscodeRequired => "to exempt a network: sallyport network add NETWORK --treatment exempt",
+            Self::PasscodeRequired => "to exempt a network: sallyport network add NETWORK exempt",
         }
     }
 }

@@ -17,9 +17,9 @@ use super::{Global, NotFound};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  sallyport network add 10.20.0.0/16 --treatment exempt --comment 'head office'
-  sallyport network add 10.20.99.10-10.20.99.40 --treatment challenge --comment 'meeting rooms'
-  sallyport network add 2001:db8:bad::/48 --treatment deny
+  sallyport network add 10.20.0.0/16 exempt --comment 'head office'
+  sallyport network add 10.20.99.10-10.20.99.40 challenge --comment 'meeting rooms'
+  sallyport network add 2001:db8:bad::/48 deny
   sallyport network list
   sallyport network remove 3
   sallyport network unlock 203.0.113.9")]
@@ -35,8 +35,7 @@ enum Verb {
         /// An address, a network (10.1.0.0/16), or a range (10.1.2.3-10.1.2.99).
         network: Block,
         /// exempt: no second factor; challenge: the second factor; deny: nobody gets in.
-        #[arg(long, value_parser = ["exempt", "challenge", "deny"])]
-        treatment: String,
+        treatment: Treatment,
         /// The service: telnet or ftp.
         #[arg(long, default_value_t = Service::Telnet)]
         service: Service,
@@ -91,7 +90,6 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     let store = &admin.store;
     match args.verb {
         Verb::Add { network, treatment, service, comment } => {
-            let treatment: Treatment = treatment.parse().map_err(anyhow::Error::msg)?;
             let entry = admin.entry("network-added", &format!("{service} from {network}: {treatment}"));
             let number = store.add_network(service, network, treatment, comment, entry).await?;
             let shown = find(&store.rules().await?.networks, number)?;

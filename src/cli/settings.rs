@@ -133,3 +133,40 @@ async fn find(admin: &Admin, name: &str) -> anyhow::Result<Shown> {
     let found = settings.into_iter().find(|stored| stored.setting.name == setting.name);
     found.map(Shown::from).ok_or_else(|| anyhow::anyhow!("the store does not know {name}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use policy::rule::SETTINGS;
+
+    /// The page of the documentation that this table makes.
+    fn page() -> String {
+        let mut page = String::from(
+            "# Settings\n\n\
+             `sallyport settings set NAME VALUE`; they count at once, without a restart. `sallyport settings show NAME` prints\n\
+             what stands here. (This page is made from the table in `policy/src/rule.rs`; a test compares the two.)\n\n\
+             | Setting | Default | Range | What it does | Why so |\n|---|---|---|---|---|\n",
+        );
+        for setting in SETTINGS {
+            let unit = if setting.unit().is_empty() { String::new() } else { format!(" {}", setting.unit()) };
+            page.push_str(&format!(
+                "| `{}` | {}{unit} | {} | {} | {} |\n",
+                setting.name,
+                setting.default_value(),
+                setting.range(),
+                setting.meaning,
+                setting.reason
+            ));
+        }
+        page
+    }
+
+    #[test]
+    fn the_documentation_is_this_table() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
+        if std::env::var_os("SALLYPORT_WRITE_DOCS").is_some() {
+            std::fs::write(&path, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written, page(), "run: SALLYPORT_WRITE_DOCS=1 cargo test --lib the_documentation");
+    }
+}

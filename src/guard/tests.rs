@@ -666,7 +666,12 @@ async fn sweeping_keeps_what_counts() {
         connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };
     assert_eq!((count("challenges"), count("sends")), (1, 1));
+    for name in [anna(), user("NOBODY")] {
+        world.guard.record(&world.abroad(), Report::HostRefused { user: name }).await;
+    }
+    assert_eq!(count("failures"), 5, "one source, two users, two pairs");
     world.system.pass(2 * 24 * 60 * 60 + 1);
     world.guard.sweep().await.unwrap();
+    assert_eq!(count("failures"), 2, "those of registered users stay");
     assert_eq!((count("challenges"), count("sends")), (0, 0));
 }

@@ -287,7 +287,8 @@ impl Store {
         self.read(move |connection| sent(connection, &user, &source, &settings, now)).await
     }
 
-    /// Forgets what no longer counts: challenges and messages older than two days, windows and source failures likewise.
+    /// Forgets what no longer counts: challenges, messages, windows, and failures of sources and of names that are not
+    /// registered, all of them older than two days. Failures of registered users stay until they succeed or are unlocked.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -299,7 +300,8 @@ impl Store {
             connection.execute("DELETE FROM sends WHERE at < ?1", [before])?;
             connection.execute("DELETE FROM admissions WHERE since < ?1", [before])?;
             connection.execute(
-                "DELETE FROM failures WHERE scope = 'source' AND last_at < ?1 AND coalesce(locked_until, 0) < ?1",
+                "DELETE FROM failures WHERE last_at < ?1 AND coalesce(locked_until, 0) < ?1
+                   AND (scope = 'source' OR NOT EXISTS (SELECT 1 FROM users WHERE users.name = failures.user))",
                 [before],
             )?;
             Ok(())

@@ -128,6 +128,47 @@ async fn failures_are_told_apart() {
     assert!(relay.mails().is_empty());
 }
 
+/// Everything that anybody logs, however small.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_level_shows_passcodes_or_passwords() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || sink.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::trace!("the log works");
+    let relay = Relay::start(Manner::Login("gate", "pass word")).await;
+    let settings = SmtpSettings {
+        username: Some("gate".to_owned()),
+        password: Some(Secret::new("pass word".to_owned())),
+        ..relay.settings()
+    };
+    Mailer::new(&settings).unwrap().send("anna@example.com", &message()).await.unwrap();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let login = data_encoding::BASE64.encode(b"\0gate\0pass word");
+    assert!(text.contains("the log works"));
+    for secret in ["123456", "pass word", &login] {
+        assert!(!text.contains(secret), "{secret} is in the log: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_relay_that_says_nothing_costs_the_time_limit() {
     let relay = Relay::start(Manner::Silent).await;
