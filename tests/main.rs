@@ -3,6 +3,7 @@
 //! `tests/run` runs them with everything they can use; a test that lacks a foreign program says so and passes
 //! (`support::skip`).
 
+mod administer;
 mod demo;
 mod support;
 mod terminal;

@@ -429,9 +429,9 @@ settings! {
     passcode_expiry "passcode.expiry" "seconds" 30..=600 default 300:
         "How long a passcode can be keyed after it was sent.",
         "Ten minutes is the ceiling of NIST SP 800-63B; five leave time for slow mail.";
-    passcode_tries "passcode.tries" "tries" 1..=5 default 3:
+    passcode_tries "passcode.tries" "tries" 1..=3 default 3:
         "How many passcodes may be keyed at one challenge.",
-        "Enough for typing errors, too few for guessing.";
+        "Enough for typing errors; more would only help guessing, since each challenge brings as many again.";
     send_window "send.window" "minutes" 1..=60 default 10:
         "The time over which send.per-user and send.per-source count.",
         "Two lives of a passcode.";

@@ -1,0 +1,211 @@
+//! The verbs on the store, as an administrator and a program use them: what they print, and their exit codes.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const CONFIG: &str = r#"
+[gateway]
+name = "GATE1"
+node = "node1"
+time_zone = "UTC"
+store = "store.db"
+key_file = "key"
+control = "control.sock"
+[smtp]
+host = "127.0.0.1"
+port = 1
+tls = "none"
+from = "Sallyport <gateway@example.com>"
+[[host]]
+name = "PROD"
+address = "127.0.0.1:1"
+[[host]]
+name = "TEST"
+address = "127.0.0.1:2"
+[[listener]]
+name = "telnet"
+service = "telnet"
+address = "127.0.0.1:0"
+host = "PROD"
+"#;
+
+struct Desk(PathBuf);
+
+impl Desk {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("sallyport-{name}-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("sallyport.toml"), CONFIG).unwrap();
+        Self(folder)
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport"));
+        command.current_dir(&self.0).env_remove("SALLYPORT_CONFIG").env_remove("SALLYPORT_LOG");
+        command.args(line.split(' ')).output().unwrap()
+    }
+
+    /// What `line` prints; it must succeed.
+    #[track_caller]
+    fn prints(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert_eq!(output.status.code(), Some(0), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What `line --json` prints.
+    #[track_caller]
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.prints(&format!("{line} --json"))).unwrap()
+    }
+
+    /// `line` must end with `code`, print nothing, and say `expected` on standard error.
+    #[track_caller]
+    fn fails(&self, line: &str, code: i32, expected: &str) {
+        let output = self.run(line);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(code), &b""[..]), "{line}: {said}");
+        assert!(said.contains(expected), "{line}: {said}");
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn users_and_contacts() {
+    let desk = Desk::new("users");
+    assert_eq!(desk.json("user list"), serde_json::json!([]));
+    assert_eq!(desk.prints("user add anna --email anna@example.com"), "User ANNA is registered.\n");
+    assert!(desk.prints("user add BERT --comment Accounts").contains("sallyport contact add BERT ADDRESS"));
+    desk.fails("user add ANNA", 1, "user ANNA exists already");
+    desk.fails("user add 1X", 2, "a user name consists of");
+    desk.fails("user add CARL --email nonsense", 2, "`nonsense` is no e-mail address");
+    desk.fails("user show CARL", 3, "there is no user CARL");
+    let list = desk.prints("user list");
+    assert!(list.contains("a***@example.com") && list.contains("no contact") && !list.contains("anna@"), "{list}");
+
+    for number in 2..=4 {
+        desk.prints(&format!("contact add ANNA anna{number}@example.com"));
+    }
+    desk.fails("contact add ANNA anna5@example.com", 1, "ANNA has 4 contacts");
+    desk.fails("contact add ANNA ANNA2@example.com", 1, "exists already");
+    desk.fails("contact add CARL carl@example.com", 3, "there is no user CARL");
+    desk.fails("contact remove ANNA 99", 3, "no contact 99");
+    desk.prints("contact remove ANNA 2");
+    assert_eq!(desk.json("contact list ANNA").as_array().unwrap().len(), 3);
+    desk.fails("contact test ANNA", 1, "did not take the message");
+    desk.fails("contact test BERT", 3, "BERT has no contact");
+
+    desk.prints("user always ANNA on");
+    desk.prints("user disable ANNA");
+    let shown = desk.json("user show ANNA");
+    assert_eq!((&shown["enabled"], &shown["always"]), (&Value::Bool(false), &Value::Bool(true)));
+    desk.prints("user enable ANNA");
+    assert!(desk.prints("user unlock ANNA").contains("had no failures"));
+    desk.prints("user remove BERT");
+    desk.fails("user remove BERT", 3, "there is no user BERT");
+
+    let changes = desk.json("audit list --user ANNA");
+    let reasons: Vec<_> = changes.as_array().unwrap().iter().map(|line| line["reason"].as_str().unwrap()).collect();
+    let added = ["contact-added"; 4];
+    let rest = ["contact-removed", "mail-unreachable", "user-always", "user-disabled", "user-enabled", "user-unlocked"];
+    assert_eq!(reasons, [&["user-added"][..], &added, &rest].concat(), "what failed to change left no entry");
+    assert!(changes[0]["detail"].as_str().unwrap().contains("by uid "));
+}
+
+#[test]
+fn networks_and_explanations() {
+    let desk = Desk::new("networks");
+    desk.prints("user add ANNA --email anna@example.com");
+    desk.prints("network add 10.0.0.0/8 exempt");
+    let added = desk.prints("network add 10.1.0.0-10.1.0.99 deny");
+    assert!(added.contains("It overlaps network 1"), "{added}");
+    desk.fails("network add 10.0.0.0-10.255.255.255 deny", 1, "exists already");
+    desk.fails("network add 10.1.2.3/8 deny", 2, "did you mean 10.0.0.0/8?");
+    desk.fails("network add 10.0.0.0/8 allow", 2, "challenge, exempt or deny");
+    desk.prints("network add 10.0.0.0/8 deny --service ftp");
+    let list = desk.json("network list");
+    assert_eq!(list[0]["overlaps"], serde_json::json!([2]));
+
+    for (line, effect, reason) in [
+        ("--user ANNA --from 203.0.113.9 --service telnet", "challenge", "passcode-required"),
+        ("--user ANNA --from 10.2.2.2", "allow", "network-exempt"),
+        ("--user ANNA --from ::ffff:10.2.2.2", "allow", "network-exempt"),
+        ("--user ANNA --from 10.1.0.7", "deny", "network-denied"),
+        ("--user ANNA --from 10.2.2.2 --service ftp", "deny", "network-denied"),
+        ("--user CARL --from 203.0.113.9", "deny", "user-not-registered"),
+        ("--from 203.0.113.9", "deny", "user-unknown"),
+    ] {
+        let explained = desk.json(&format!("explain {line} --host PROD"));
+        assert_eq!(
+            (explained["effect"].as_str(), explained["reason"].as_str()),
+            (Some(effect), Some(reason)),
+            "{line}"
+        );
+        let steps = explained["steps"].as_array().unwrap();
+        assert!(steps.iter().any(|step| step["decides"] == effect), "{explained}");
+    }
+    let text = desk.prints("explain --user CARL --from 203.0.113.9 --host TEST");
+    assert!(text.contains("To change it: sallyport user add CARL"), "{text}");
+    desk.fails("explain --user ANNA --from 203.0.113.9", 2, "one of: PROD, TEST");
+    desk.fails("explain --user ANNA --from 203.0.113.9 --host NONE", 3, "there is no host NONE");
+
+    desk.prints("settings set enforcement observe");
+    let explained = desk.json("explain --user CARL --from 203.0.113.9 --host PROD");
+    assert_eq!((&explained["effect"], &explained["meant"]), (&"allow".into(), &"deny".into()));
+
+    desk.prints("network remove 1");
+    desk.fails("network remove 1", 3, "there is no network 1");
+    assert!(desk.prints("network unlock 203.0.113.9").contains("had no failures"));
+}
+
+#[test]
+fn settings_and_audit() {
+    let desk = Desk::new("settings");
+    assert_eq!(desk.prints("settings set passcode.digits 8"), "passcode.digits = 8 digits (was 6)\n");
+    desk.fails("settings set passcode.digits 5", 2, "passcode.digits takes 6-12 digits");
+    desk.fails("settings set nonsense 1", 3, "there is no setting nonsense");
+    desk.fails("settings reset nonsense", 3, "there is no setting nonsense");
+    let shown = desk.json("settings show passcode.digits");
+    assert_eq!((&shown["value"], &shown["default"], &shown["range"]), (&"8".into(), &"6".into(), &"6-12".into()));
+    assert!(desk.prints("settings show passcode.digits").contains("Reason"));
+    desk.prints("settings reset passcode.digits");
+    let list = desk.json("settings list");
+    assert!(list.as_array().unwrap().iter().all(|setting| setting["changed_at"].is_null()));
+
+    let lines = desk.json("audit list --event changed --since 1h -n 1");
+    assert_eq!(lines.as_array().unwrap().len(), 1);
+    assert_eq!((&lines[0]["node"], &lines[0]["reason"]), (&"node1".into(), &"setting-changed".into()));
+    assert!(lines[0]["detail"].as_str().unwrap().starts_with("passcode.digits: 8 -> 6"));
+    assert_eq!(desk.json("audit list --until 1h"), serde_json::json!([]));
+    desk.fails("audit list --event nonsense", 2, "expected one of: connection-opened");
+    desk.fails("audit list --since yesterday", 2, "`yesterday` is no time");
+}
+
+#[test]
+fn a_store_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::new("exposed");
+    desk.prints("user list");
+    std::fs::set_permissions(desk.0.join("store.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    desk.fails("user list", 1, "chmod 600");
+}
+
+#[test]
+fn many_processes_change_one_store() {
+    let desk = Desk::new("many");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let desk = &desk;
+            scope.spawn(move || desk.prints(&format!("user add USER{number} --email user{number}@example.com")));
+        }
+    });
+    assert_eq!(desk.json("user list").as_array().unwrap().len(), 8);
+    assert_eq!(desk.json("audit list").as_array().unwrap().len(), 16);
+}
