@@ -145,6 +145,8 @@ fn certificates_are_judged() {
         let output = run_terminal(&[&["--print", "--tls", &address][..], &options].concat());
         let shown = String::from_utf8(output.stdout).unwrap().contains("Simulated Sign On");
         assert_eq!((output.status.success(), shown), (expected, expected), "{options:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(expected || error.contains(&pin), "who is refused can compare the certificate: {error}");
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
@@ -224,7 +226,7 @@ fn any_key() -> impl Strategy<Value = Key> {
         1 => "[0-9a-z]{0,4}".prop_map(Key::SystemRequest),
         12 => prop::sample::select(vec![
             Key::Tab, Key::BackTab, Key::Up, Key::Down, Key::Left, Key::Right, Key::Home, Key::End, Key::NewLine,
-            Key::Insert, Key::Delete, Key::Backspace, Key::FieldExit, Key::EraseInput, Key::Reset, Key::Attention,
+            Key::Insert, Key::Delete, Key::Backspace, Key::FieldExit, Key::FieldMinus, Key::Dup, Key::EraseInput, Key::Reset, Key::Attention,
         ]),
     ]
 }

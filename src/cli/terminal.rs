@@ -1,10 +1,10 @@
 //! `sallyport terminal`: a plain 5250 terminal in the console, also for probes and support.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -147,10 +147,29 @@ async fn connect(args: &TlsArgs, host: &str, port: u16) -> anyhow::Result<Box<dy
     }
     let name = args.server_name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|_| Usage("--server-name: expected a host name".to_owned()))?;
-    let stream = tls::connect(client_config(args)?, name, stream, CONNECT_MAX)
-        .await
-        .with_context(|| format!("{host} port {port}: TLS"))?;
-    Ok(stream)
+    match tls::connect(client_config(args)?, name.clone(), stream, CONNECT_MAX).await {
+        Ok(stream) => Ok(stream),
+        Err(error) => {
+            let hint = match shown_certificate(name, host, port).await {
+                Some(pin) => format!("; the certificate shown is {pin}: once you have checked that, --pin takes it"),
+                None => String::new(),
+            };
+            Err(anyhow!(error).context(format!("{host} port {port}: TLS{hint}")))
+        }
+    }
+}
+
+/// The pin of the certificate that the other side shows: for a person to compare.
+async fn shown_certificate(name: ServerName<'static>, host: &str, port: u16) -> Option<Pin> {
+    let seen = Arc::new(OnceLock::new());
+    let mut config = tls::host_config(Trust::Pins(Vec::new())).ok()?;
+    let provider = Arc::clone(config.crypto_provider());
+    let look = Unchecked { provider, seen: Arc::clone(&seen) };
+    Arc::make_mut(&mut config).dangerous().set_certificate_verifier(Arc::new(look));
+    let stream = tokio::time::timeout(CONNECT_MAX, TcpStream::connect((host, port))).await.ok()?.ok()?;
+    // Nothing is said on this connection; how the handshake ends does not matter.
+    let _ = tls::connect(config, name, stream, CONNECT_MAX).await;
+    seen.get().copied()
 }
 
 fn client_config(args: &TlsArgs) -> anyhow::Result<Arc<ClientConfig>> {
@@ -168,7 +187,9 @@ fn client_config(args: &TlsArgs) -> anyhow::Result<Arc<ClientConfig>> {
     let provider = Arc::clone(config.crypto_provider());
     let changed = Arc::make_mut(&mut config);
     if args.dangerously_accept_any_certificate {
-        changed.dangerous().set_certificate_verifier(Arc::new(AnyCertificate(Arc::clone(&provider))));
+        changed
+            .dangerous()
+            .set_certificate_verifier(Arc::new(Unchecked { provider: Arc::clone(&provider), seen: Arc::default() }));
     }
     if let (Some(chain), Some(key)) = (&args.client_certificate, &args.client_key) {
         let chain = tls::certificates(chain).with_context(|| chain.display().to_string())?;
@@ -179,19 +200,23 @@ fn client_config(args: &TlsArgs) -> anyhow::Result<Arc<ClientConfig>> {
     Ok(config)
 }
 
-/// Takes any certificate: for a look at a host whose certificate is out of order, by one who asked for just that.
+/// Takes any certificate: for a look at it, or for one who asked for just that.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+struct Unchecked {
+    provider: Arc<CryptoProvider>,
+    seen: Arc<OnceLock<Pin>>,
+}
 
-impl ServerCertVerifier for AnyCertificate {
+impl ServerCertVerifier for Unchecked {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        self.seen.get_or_init(|| Pin::of(certificate));
         Ok(ServerCertVerified::assertion())
     }
 
@@ -201,7 +226,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -210,11 +235,11 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

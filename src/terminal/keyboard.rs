@@ -39,6 +39,10 @@ pub enum Key {
     Backspace,
     /// Clears the field from the cursor on, adjusts it, and goes to the next one.
     FieldExit,
+    /// Likewise, and makes the number negative.
+    FieldMinus,
+    /// Marks the rest of the field to be duplicated, and goes to the next one.
+    Dup,
     /// Clears all input fields that were modified.
     EraseInput,
     /// Ends insert mode and an error state.
@@ -106,6 +110,8 @@ impl Display {
             | Key::Delete
             | Key::Backspace
             | Key::FieldExit
+            | Key::FieldMinus
+            | Key::Dup
             | Key::EraseInput => self.check_lock()?,
         }
         self.edit(key)
@@ -165,7 +171,24 @@ impl Display {
             }
             Key::FieldExit => {
                 let (index, offset) = self.here()?;
-                return Ok(self.exit_field(index, offset));
+                return Ok(self.exit_field(index, offset, false));
+            }
+            Key::FieldMinus => {
+                let (index, offset) = self.here()?;
+                if !is_signed(self.screen.fields()[index].ffw) {
+                    return Err(Slip::Character);
+                }
+                return Ok(self.exit_field(index, offset, true));
+            }
+            Key::Dup => {
+                let (index, offset) = self.here()?;
+                if self.screen.fields()[index].ffw & 0x1000 == 0 {
+                    return Err(Slip::Character);
+                }
+                let mut data = self.field_cells(index);
+                data[offset..].fill(0x1C);
+                self.put_field(index, data);
+                return Ok(self.leave_field(index));
             }
             Key::EraseInput => self.erase_input(),
             // Answered by `press`.
@@ -243,7 +266,7 @@ impl Display {
         Ok(None)
     }
 
-    fn exit_field(&mut self, index: usize, offset: usize) -> Option<Vec<u8>> {
+    fn exit_field(&mut self, index: usize, offset: usize, negative: bool) -> Option<Vec<u8>> {
         let ffw = self.screen.fields()[index].ffw;
         let mut data = self.field_cells(index);
         data[offset..].fill(0);
@@ -260,8 +283,16 @@ impl Display {
             data[..usable].rotate_right(usable - keyed);
             data[..usable - keyed].fill(fill);
         }
+        if let (true, Some(sign)) = (signed, data.last_mut()) {
+            *sign = if negative { 0x60 } else { 0x40 };
+        }
         self.put_field(index, data);
-        if ffw & 0x0080 != 0 {
+        self.leave_field(index)
+    }
+
+    /// To the next field; an auto-enter field reports instead.
+    fn leave_field(&mut self, index: usize) -> Option<Vec<u8>> {
+        if self.screen.fields()[index].ffw & 0x0080 != 0 {
             return self.report(Aid::ENTER);
         }
         self.cursor = self.start(index);

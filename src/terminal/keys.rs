@@ -16,7 +16,8 @@ Keys:
   Esc 1 ... Esc 9, Esc 0, Esc -, Esc =          F1-F12 where the window keeps them for itself
   Esc ! ... (Shift with the same keys)          F13-F24
   Page Up, Page Down                            Roll Down, Roll Up
-  Esc Enter                                     Field Exit
+  Esc Enter, Ctrl-X                             Field Exit
+  Ctrl-N, Ctrl-D                                Field Minus, Dup
   Ctrl-J                                        New Line
   Ctrl-R, Esc r                                 Reset
   Ctrl-A, Esc a                                 Attention
@@ -118,9 +119,12 @@ const fn control(byte: u8) -> Option<Press> {
         0x08 | 0x7F => key(Key::Backspace),
         0x01 => key(Key::Attention),
         0x03 | 0x1D => Some(Press::Quit),
+        0x04 => key(Key::Dup),
         0x05 => key(Key::EraseInput),
         0x0C => Some(Press::Redraw),
+        0x0E => key(Key::FieldMinus),
         0x12 => key(Key::Reset),
+        0x18 => key(Key::FieldExit),
         0x19 => Some(Press::SystemRequest),
         _ => None,
     }

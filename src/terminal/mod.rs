@@ -17,6 +17,8 @@ mod keys;
 mod options;
 mod picture;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use client::Client;
 pub use console::{Ending, run};

@@ -128,7 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.flush().await
     }
 
-    /// Types into the next input field: the field is cleared first, and the cursor goes to the one after it.
+    /// Types a text and leaves the field with Field Exit: what stood behind the text is gone, and the cursor is in the next
+    /// field.
     ///
     /// # Errors
     ///
