@@ -135,23 +135,15 @@ impl Guard {
         Ok(Self(Arc::new(Inner { store, mailer, key, names, system })))
     }
 
-    /// Answers a question of `peer`'s gate.
+    /// Answers a question of `peer`'s gate. What has begun is carried to its end even where nobody waits for the answer
+    /// any more: whoever guesses and hangs up has guessed.
     pub async fn answer(&self, peer: &Peer, question: Question) -> Verdict {
-        let (user, answer) = match question {
-            Question::SignOn { user } => (user, None),
-            Question::Answer { user, answer } => (user, Some(answer)),
-        };
-        let guard = &*self.0;
-        let attempt = guard.attempt(peer, user);
-        let verdict = match answer {
-            None => guard.sign_on(peer, &attempt).await,
-            Some(Answer::Passcode(passcode)) => guard.passcode(peer, &attempt, &passcode).await,
-            Some(Answer::Resend) => guard.resend(peer, &attempt).await,
-        };
-        match verdict {
-            Ok(verdict) => verdict,
-            Err(fault) => guard.failed(peer, &attempt, &fault).await,
-        }
+        let (guard, peer) = (Arc::clone(&self.0), peer.clone());
+        let answered = tokio::spawn(async move { guard.answer(&peer, question).await });
+        answered.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "refused: a fault in the guard");
+            refuse(Notice::Unavailable)
+        })
     }
 
     /// Records what `peer`'s gate tells. A notice: the connection is to be ended with it, since whoever is there is locked
@@ -212,6 +204,23 @@ impl Guard {
 }
 
 impl Inner {
+    async fn answer(&self, peer: &Peer, question: Question) -> Verdict {
+        let (user, answer) = match question {
+            Question::SignOn { user } => (user, None),
+            Question::Answer { user, answer } => (user, Some(answer)),
+        };
+        let attempt = self.attempt(peer, user);
+        let verdict = match answer {
+            None => self.sign_on(peer, &attempt).await,
+            Some(Answer::Passcode(passcode)) => self.passcode(peer, &attempt, &passcode).await,
+            Some(Answer::Resend) => self.resend(peer, &attempt).await,
+        };
+        match verdict {
+            Ok(verdict) => verdict,
+            Err(fault) => self.failed(peer, &attempt, &fault).await,
+        }
+    }
+
     async fn sign_on(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
         let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);

@@ -424,6 +424,26 @@ async fn guesses_by_the_thousand_get_three_tries() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_and_hangs_up_has_guessed() {
+    let world = World::new().await;
+    let peer = world.abroad();
+    prompt(world.sign_on(&peer, anna()).await);
+    let guess = wrong(&world.relay.passcode());
+    assert!(tokio::time::timeout(Duration::ZERO, world.key(&peer, &guess)).await.is_err(), "nobody waits");
+    let counted = async {
+        loop {
+            let snapshot = world.store.snapshot(world.guard.0.attempt(&peer, anna())).await.unwrap();
+            if snapshot.history.user_tally.passcodes == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), counted).await.expect("the failure was counted");
+    assert_eq!(world.last_reason(Event::Passcode).await, "passcode-wrong");
+}
+
+#[tokio::test]
 async fn one_passcode_keyed_twice_at_once_lets_in_once() {
     let world = World::new().await;
     let (_, second) = start(&world.folder, &world.system, Mailer::without_relay()).await;
