@@ -4,6 +4,7 @@
 //! (`support::skip`).
 
 mod administer;
+mod command_line;
 mod demo;
 mod support;
 mod terminal;

@@ -41,7 +41,14 @@ const USAGE: u8 = 2;
 /// The exit code for a name that nothing has.
 const NOT_FOUND: u8 = 3;
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+First steps:
+  sallyport demo                                try it, with nothing else installed
+  sallyport check --config sallyport.toml       is the configuration right, and what would run
+  sallyport serve --config sallyport.toml       run it
+  sallyport user add ANNA --email anna@example.com
+  sallyport explain --user ANNA --from 192.0.2.7 --service telnet
+
 Exit codes:
   0  done
   1  failed or refused
@@ -50,7 +57,7 @@ Exit codes:
 
 /// Second factor for IBM i, inline: terminals connect to Sallyport instead of to the host.
 #[derive(Debug, Parser)]
-#[command(name = "sallyport", version, after_help = EXIT_CODES, propagate_version = true, max_term_width = 100)]
+#[command(name = "sallyport", version, after_help = AFTER_HELP, propagate_version = true, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -58,20 +65,21 @@ struct Cli {
     command: Command,
 }
 
+/// The verbs, in the order of the help: what runs, then what administers.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Audit(audit::Args),
-    Check(check::Args),
-    Completions(completions::Args),
-    Contact(contact::Args),
-    Demo(demo::Args),
-    Explain(explain::Args),
-    Network(network::Args),
     Serve(serve::Args),
-    Session(session::Args),
-    Settings(settings::Args),
+    Demo(demo::Args),
     Terminal(terminal::Args),
+    Check(check::Args),
     User(user::Args),
+    Contact(contact::Args),
+    Network(network::Args),
+    Settings(settings::Args),
+    Session(session::Args),
+    Audit(audit::Args),
+    Explain(explain::Args),
+    Completions(completions::Args),
 }
 
 /// What every verb takes.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Global, print_line};
@@ -12,6 +13,9 @@ use crate::notify::{Mailer, SmtpSettings};
 use crate::serve;
 use crate::store::Store;
 use crate::system::System;
+
+/// Descriptors for all that is not a session: listeners, store, mail, logs.
+const DESCRIPTORS_KEPT: usize = 64;
 
 /// Run the gateway.
 ///
@@ -28,8 +32,19 @@ pub(crate) struct Args {}
 
 pub(crate) async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     tell_panics();
+    let descriptors = raise_descriptors();
     let config = global.load()?;
     let mut open = config.open()?;
+    let sessions = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_KEPT) / 2;
+    if sessions < config.limits.connections {
+        let connections = config.limits.connections;
+        tracing::warn!(
+            descriptors,
+            sessions,
+            connections,
+            "the open files allowed (ulimit -n) are too few for limits.connections"
+        );
+    }
     let mut stop = Signals::new()?;
     let system = System::new();
     let guard = guard(&config, open.smtp_password.take(), &system).await?;
@@ -69,6 +84,15 @@ fn tell_panics() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: a fault in Sallyport; please report it");
     }));
+}
+
+/// Allows as many open files as this process may have, and says how many those are.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let allowed = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    // None: without a limit.
+    allowed.unwrap_or(u64::MAX)
 }
 
 /// The signals that ask for the end.

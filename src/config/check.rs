@@ -692,6 +692,19 @@ host = "PROD"
         assert_eq!(format!("{shown:#?}"), format!("{written:#?}"));
     }
 
+    /// The lines `# key = value` and `# [table]` are examples: they are right but for two choices that exclude each other.
+    #[test]
+    fn the_example_s_examples_are_right() {
+        let example = |line: &str| {
+            let key = line.strip_prefix("# ").unwrap_or_default().split(" = ").next().unwrap_or_default();
+            key.starts_with('[') || (!key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        };
+        let text: Vec<_> = EXAMPLE.lines().map(|line| if example(line) { &line[2..] } else { line }).collect();
+        let messages: Vec<_> =
+            check_text(&text.join("\n")).unwrap_err().into_iter().map(|problem| problem.message).collect();
+        assert_eq!(messages, ["the password is given twice", "ca_file and pins exclude each other"]);
+    }
+
     #[test]
     fn the_example_names_every_key() {
         let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
