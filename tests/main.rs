@@ -4,8 +4,11 @@
 //! (`support::skip`).
 
 mod administer;
+mod architecture;
 mod command_line;
 mod demo;
+mod scripts;
 mod support;
 mod terminal;
 mod traces;
+mod tshark;

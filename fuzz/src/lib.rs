@@ -10,8 +10,12 @@
 //! `cargo run -p sallyport-fuzz --bin telnet -- FILE...`.
 
 mod codec;
+pub mod events;
+mod gate;
+pub mod watch;
 
 pub use codec::{display, environ, input, record, telnet};
+pub use gate::gate_tn5250;
 
 /// Runs `check` over the files that the program's arguments name.
 ///

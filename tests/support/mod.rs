@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+pub(crate) mod play;
+pub(crate) mod script;
 pub(crate) mod trace;
 
 /// The root of the workspace.
@@ -43,4 +45,19 @@ pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 pub(crate) fn traces() -> Option<PathBuf> {
     let named = std::env::var_os("SALLYPORT_TRACES").map(PathBuf::from);
     named.or_else(|| Some(root().join("../shared/traces"))).filter(|folder| folder.join("README.md").is_file())
+}
+
+/// A program by its environment variable or on the path.
+pub(crate) fn program(name: &str, variable: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file());
+    named.or_else(|| {
+        std::env::split_paths(&std::env::var_os("PATH")?)
+            .map(|folder| folder.join(name))
+            .find(|path: &PathBuf| is_program(path))
+    })
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }

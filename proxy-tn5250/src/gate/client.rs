@@ -327,9 +327,11 @@ fn is_key(input: &Input<'_>) -> bool {
     !matches!(input.aid, Aid::NONE | Aid::INBOUND_STRUCTURED_FIELD | Aid::PASS_THROUGH) && input.aid.name().is_some()
 }
 
-/// Whether this key brings the fields to the host: Enter and the function keys.
+/// Whether this record can sign somebody on: it brings fields, or comes from a key that brings them.
 fn is_submission(input: &Input<'_>) -> bool {
-    input.aid == Aid::ENTER || input.aid.is_function_key().is_some()
+    !input.body.is_empty()
+        || matches!(input.aid, Aid::ENTER | Aid::LIGHT_PEN | Aid::FORWARD_EDGE)
+        || input.aid.is_function_key().is_some()
 }
 
 /// The client's opcode where it is one that clients use for an operator's record, else the usual one.

@@ -69,6 +69,24 @@ const fn is_read(token: &Token<'_>) -> bool {
     matches!(token, Token::ReadInputFields { .. } | Token::ReadMdtFields { .. } | Token::ReadMdtAlternate { .. })
 }
 
+/// Whether the record neither makes fields nor lets the operator key: a message over a form that was answered long ago is
+/// no new sign-on display.
+fn leaves_fields(data: &[u8]) -> bool {
+    Tokens::new(data).map_while(Result::ok).all(|token| {
+        !is_read(&token)
+            && !matches!(
+                token,
+                Token::ClearUnit
+                    | Token::ClearUnitAlternate(_)
+                    | Token::ClearFormatTable
+                    | Token::StartOfHeader(_)
+                    | Token::StartField { .. }
+                    | Token::RestoreScreen(_)
+                    | Token::RestorePartialScreen(_)
+            )
+    })
+}
+
 /// Whether the record begins by clearing the screen, so that nothing of what stood before remains.
 fn starts_clear(data: &[u8]) -> bool {
     matches!(Tokens::new(data).next(), Some(Ok(Token::ClearUnit | Token::ClearUnitAlternate(0))))
@@ -137,6 +155,7 @@ impl Gate {
         if self.overlaid {
             self.uncover(&record, out);
         }
+        let stood = self.form_when_open().is_some();
         let result = self.draw(record.data);
         if result.is_err() {
             // The admitted client gets what the host sent, but what we cannot read may not hide a sign-on display.
@@ -146,7 +165,9 @@ impl Gate {
                 return self.unknown_display(now, out);
             }
             self.screen.forget();
-        } else if let Some(layout) = self.form_when_open() {
+        } else if let Some(layout) = self.form_when_open()
+            && !(stood && leaves_fields(record.data))
+        {
             self.owe(&record);
             self.lock(layout, now);
             drop(content);
