@@ -39,6 +39,19 @@ pub enum Happening {
     End,
 }
 
+impl Happening {
+    /// The guard's verdict, if this is one.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::Admit => Some(Verdict::Admit),
+            Self::Challenge(message) => Some(challenge(*message)),
+            Self::Refuse(notice) => Some(Verdict::Refuse { notice: *notice, close: true }),
+            Self::Client(_) | Self::Host(_) | Self::Time(_) | Self::ClientClosed | Self::HostClosed | Self::End => None,
+        }
+    }
+}
+
 /// A gate's settings and what happens to it.
 #[derive(Debug, Clone)]
 pub struct Conversation {
@@ -288,10 +301,10 @@ impl Play {
                 }
             }
             Happening::Host(bytes) => self.unread.extend(bytes),
-            Happening::Admit => self.give(gate::Event::Verdict(Verdict::Admit), &mut done),
-            Happening::Challenge(message) => self.give(gate::Event::Verdict(challenge(*message)), &mut done),
-            Happening::Refuse(notice) => {
-                self.give(gate::Event::Verdict(Verdict::Refuse { notice: *notice, close: true }), &mut done);
+            Happening::Admit | Happening::Challenge(_) | Happening::Refuse(_) => {
+                if let Some(verdict) = happening.verdict() {
+                    self.give(gate::Event::Verdict(verdict), &mut done);
+                }
             }
             Happening::Time(time) => {
                 self.now += *time;

@@ -39,12 +39,7 @@ pub(crate) fn settings(script: &Script) -> Settings {
 
 /// The guard's verdict that a line `V` gives.
 pub(crate) fn verdict(words: &[String]) -> Verdict {
-    match happening(words) {
-        Happening::Admit => Verdict::Admit,
-        Happening::Challenge(message) => events::challenge(message),
-        Happening::Refuse(notice) => Verdict::Refuse { notice, close: true },
-        other => panic!("no verdict: {other:?}"),
-    }
+    happening(words).verdict().unwrap_or_else(|| panic!("no verdict: {words:?}"))
 }
 
 fn happening(words: &[String]) -> Happening {
@@ -140,7 +135,9 @@ fn wanted(expected: &Expected) -> String {
     match expected {
         Expected::Client(bytes) => format!("to the client: {}", hex(bytes)),
         Expected::Host(bytes) => format!("to the host: {}", hex(bytes)),
-        other => format!("{other:?}"),
+        Expected::Screen { .. } | Expected::Question(_) | Expected::Report(_) | Expected::Close(_) => {
+            format!("{expected:?}")
+        }
     }
 }
 

@@ -256,7 +256,7 @@ pub(crate) fn bytes(text: &str, words: &Words, place: &str) -> Vec<u8> {
             _ => {
                 let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
                 let digits = &rest[..end];
-                assert!(!digits.is_empty() && digits.len() % 2 == 0, "{place}: no bytes: {rest}");
+                assert!(!digits.is_empty() && digits.len().is_multiple_of(2), "{place}: no bytes: {rest}");
                 let run: Vec<u8> = (0..digits.len())
                     .step_by(2)
                     .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
