@@ -105,3 +105,87 @@ fn expected(error: &tls::Error) -> &'static str {
         tls::Error::Pair(_) => "the private key of the certificate",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::testing::Folder;
+
+    const TEXT: &str = r#"[gateway]
+store = "s.db"
+[smtp]
+host = "mail.example.com"
+username = "sallyport"
+password_file = "password"
+from = "a@example.com"
+[[host]]
+name = "PROD"
+address = "as400.example.com"
+[host.tls]
+ca_file = "ca.pem"
+[[listener]]
+name = "here"
+address = "127.0.0.1:0"
+host = "PROD"
+[listener.tls]
+certificate = "certificate.pem"
+key = "key.pem"
+client_ca = "ca.pem"
+client_certificates = "required"
+"#;
+
+    /// A folder with every file that `TEXT` names.
+    fn folder() -> Folder {
+        let folder = Folder::new();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+        let files = [("certificate.pem", &certificate), ("ca.pem", &certificate), ("key.pem", &key.serialize_pem())];
+        for (name, text) in files {
+            std::fs::write(folder.path(name), text).unwrap();
+        }
+        std::fs::write(folder.path("password"), "hunter2\nof the relay\n").unwrap();
+        folder
+    }
+
+    fn open(folder: &Folder) -> Result<Open, Vec<Problem>> {
+        let config = Config::parse(&folder.path("sallyport.toml"), TEXT.to_owned()).unwrap();
+        config.open().map_err(|error| match error {
+            ConfigError::Invalid(problems) => problems,
+            ConfigError::Read { .. } => panic!("the configuration itself was read"),
+        })
+    }
+
+    #[test]
+    fn files_are_read() {
+        let open = open(&folder()).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(open.smtp_password.unwrap().expose(), "hunter2");
+        assert!(open.listeners[0].is_some() && open.hosts[0].is_some());
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_at_the_line_that_names_it() {
+        let other = KeyPair::generate().unwrap().serialize_pem();
+        for (file, content, line, about) in [
+            ("certificate.pem", None, 18, "cannot be read"),
+            ("certificate.pem", Some("nothing"), 18, "has no certificate in PEM form"),
+            ("key.pem", Some(""), 19, "has no private key in PEM form"),
+            ("key.pem", Some("-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n"), 19, "broken PEM"),
+            ("key.pem", Some(&other), 19, "cannot be used together"),
+            ("password", None, 6, "cannot be read"),
+            ("password", Some("\n"), 6, "has no first line"),
+            ("ca.pem", None, 12, "cannot be read"),
+        ] {
+            let folder = folder();
+            match content {
+                Some(content) => std::fs::write(folder.path(file), content).unwrap(),
+                None => std::fs::remove_file(folder.path(file)).unwrap(),
+            }
+            let problems = open(&folder).map(|_| ()).unwrap_err();
+            let told = problems.iter().any(|told| told.line == line && told.message.contains(about));
+            assert!(told, "{file} {about}: {problems:#?}");
+            assert!(problems.iter().all(|told| told.message.contains(file)), "{problems:#?}");
+        }
+    }
+}
