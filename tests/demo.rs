@@ -188,6 +188,26 @@ fn a_second_job_is_gated_as_the_first() {
 }
 
 #[test]
+fn the_code_can_come_first() {
+    let demo = Demo::start(&["--code-first"]);
+    let mut terminal = demo.terminal(&[]);
+    terminal.see("06/053");
+    terminal.press("anna\tweeds\r");
+    // The host has not seen the password yet, so the wrong one leads to the passcode as the right one does.
+    terminal.see("Passcode sent to");
+    terminal.see("17/044");
+    terminal.press(&format!("{}\r", demo.passcode()));
+    terminal.see("CPF1107");
+    terminal.press("\tgarden\r");
+    terminal.see("Passcode sent to");
+    terminal.see("17/044");
+    terminal.press(&format!("{}\r", demo.passcode()));
+    terminal.see("Simulated Main Menu");
+    terminal.leave();
+    demo.stop();
+}
+
+#[test]
 fn every_quirk_of_the_host_lets_the_walk_through() {
     for quirks in [
         &[][..],

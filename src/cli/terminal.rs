@@ -46,7 +46,8 @@ pub(crate) struct Args {
     /// The code page, as a CCSID.
     #[arg(long, value_name = "CCSID", default_value_t = 37)]
     code_page: u16,
-    /// A further NEW-ENVIRON variable, for instance IBMIMENU=MAIN; may be given several times.
+    /// A further NEW-ENVIRON variable, for instance IBMIMENU=MAIN; may be given several times. Others on this machine can
+    /// see what stands here: no place for a password.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     variables: Vec<String>,
     /// Print the first screen as text and leave.
