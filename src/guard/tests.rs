@@ -511,6 +511,8 @@ async fn passwords_that_the_host_refuses_count() {
     assert_eq!(world.guard.connection_opened(&elsewhere).await, None);
     world.enter(&elsewhere).await;
     // A right passcode does not clear refused passwords, an accepted password does.
+    let tally = world.store.snapshot(world.guard.0.attempt(&peer, anna())).await.unwrap().history.user_tally;
+    assert_eq!((tally.passwords, tally.passcodes), (3, 0));
     world.system.pass(10);
     assert_eq!(refuse().await, Some(Notice::Refused));
     world.system.pass(20);

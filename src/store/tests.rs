@@ -53,6 +53,18 @@ async fn the_file_is_private() {
 }
 
 #[tokio::test]
+async fn an_answer_means_that_it_is_on_the_disk() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let modes = store.write(|connection| {
+        let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        Ok((journal, synchronous))
+    });
+    assert_eq!(modes.await.unwrap(), ("wal".to_owned(), 2), "2 is FULL");
+}
+
+#[tokio::test]
 async fn what_is_no_store_is_refused() {
     let (folder, system) = (Folder::new(), System::stopped());
     fs::write(folder.path("store.db"), "this is no database, but it is long enough to look at".repeat(100)).unwrap();
