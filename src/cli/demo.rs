@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::task::Poll;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::ValueEnum;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Global, print_line};
 use crate::demo::mail::Mail;
@@ -76,15 +77,23 @@ enum Quirk {
 pub(crate) async fn run(args: Args, _global: &Global) -> anyhow::Result<ExitCode> {
     let port = args.port.unwrap_or(if args.walk { 0 } else { PORT });
     let settings = StageSettings { port, host: host(&args.host_quirk), code_first: args.code_first };
+    // From here on a signal leads to the end below, so that nothing is left behind.
+    let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
     let mut stage = Stage::start(settings).await?;
-    let done = if args.walk {
-        play(&mut stage, args.svg.as_deref()).await
-    } else {
-        print_line(invitation(&stage))?;
-        follow(&mut stage).await
+    let show = async {
+        if args.walk {
+            play(&mut stage, args.svg.as_deref()).await.map(|()| ExitCode::SUCCESS)
+        } else {
+            print_line(invitation(&stage))?;
+            follow(&mut stage).await
+        }
+    };
+    let done = tokio::select! {
+        done = show => done,
+        () = any(&mut signals) => if args.walk { Err(anyhow!("ended by a signal")) } else { Ok(ExitCode::SUCCESS) },
     };
     stage.stop().await;
-    done.map(|()| ExitCode::SUCCESS)
+    done
 }
 
 fn host(quirks: &[Quirk]) -> HostSettings {
@@ -130,20 +139,27 @@ Ctrl-C ends it and leaves nothing behind.
     )
 }
 
-/// Shows mails and what happens at the host until a signal comes.
-async fn follow(stage: &mut Stage) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// Waits for one of the signals; for ever, where none can be had.
+async fn any(signals: &mut [io::Result<Signal>]) {
+    core::future::poll_fn(|context| {
+        let came = signals.iter_mut().flatten().any(|signal| signal.poll_recv(context).is_ready());
+        if came { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Shows mails and what happens at the host.
+async fn follow(stage: &mut Stage) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
             Some(mail) = stage.mails.recv() => print_line(letter(&mail))?,
             Some(happening) = stage.journal.recv() => {
                 if let Some(text) = told(&happening) {
                     print_line(format_args!("host: {text}"))?;
                 }
             }
+            // Host and sink have ended: there is nothing to show any more.
+            else => return Ok(ExitCode::FAILURE),
         }
     }
 }
