@@ -284,7 +284,7 @@ mod tests {
         assert!(matches!(missing, Answer::NotFound { .. }));
         let ended = ask(&path, &Command::SessionEnd { id: "ab".into() }).await.unwrap();
         assert!(matches!(ended, Answer::Ended { session } if session.id == "abcd"));
-        assert!(listed.session().end().is_cancelled());
+        assert_eq!(listed.session().ended().await, policy::Notice::Ended);
         assert_eq!(*told.lock().unwrap(), [("abcd".to_owned(), rustix::process::geteuid().as_raw())]);
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"{\"command\":\"stop\"}\n").await.unwrap();

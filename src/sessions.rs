@@ -4,11 +4,11 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dashmap::DashMap;
 use jiff::Timestamp;
-use policy::{Service, User};
+use policy::{Notice, Service, User};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ pub struct Session {
     source: SocketAddr,
     since: Timestamp,
     end: CancellationToken,
+    /// Why it shall end, where a rule and not an operator says so.
+    notice: OnceLock<Notice>,
     progress: Mutex<Progress>,
     /// Bytes that came from the client.
     pub client_bytes: AtomicU64,
@@ -164,7 +166,19 @@ impl Session {
     ) -> Self {
         let progress = Mutex::new(Progress { user: None, state: State::SignOn });
         let (client_bytes, host_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { id, service, listener, host, source, since, end, progress, client_bytes, host_bytes }
+        Self {
+            id,
+            service,
+            listener,
+            host,
+            source,
+            since,
+            end,
+            notice: OnceLock::new(),
+            progress,
+            client_bytes,
+            host_bytes,
+        }
     }
 
     /// The user who signs on.
@@ -177,10 +191,17 @@ impl Session {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).state = state;
     }
 
-    /// Cancelled when the session shall end.
-    #[must_use]
-    pub fn end(&self) -> &CancellationToken {
-        &self.end
+    /// Ends it with `notice`.
+    pub fn end_with(&self, notice: Notice) {
+        // The first one counts.
+        let _ = self.notice.set(notice);
+        self.end.cancel();
+    }
+
+    /// Ready when the session shall end, with what the user is to read.
+    pub async fn ended(&self) -> Notice {
+        self.end.cancelled().await;
+        self.notice.get().copied().unwrap_or(Notice::Ended)
     }
 
     fn summary(&self) -> Summary {
@@ -253,7 +274,15 @@ pub(crate) mod tests {
         assert_eq!(sessions.end("q"), Err(EndError::NotFound));
         assert_eq!(sessions.end(""), Err(EndError::NotFound));
         assert_eq!(sessions.end("abe").unwrap().id, "abef");
-        let ended: Vec<_> = kept.iter().map(|listed| listed.session().end().is_cancelled()).collect();
+        let ended: Vec<_> = kept.iter().map(|listed| listed.session().end.is_cancelled()).collect();
         assert_eq!(ended, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn sessions_end_with_the_first_notice() {
+        let session = session("ab", 1);
+        session.end_with(Notice::Refused);
+        session.end_with(Notice::Unavailable);
+        assert_eq!(session.ended().await, Notice::Refused);
     }
 }

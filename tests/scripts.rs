@@ -179,6 +179,10 @@ impl Sockets {
             };
             // The test may have ended before; then nobody is there to be told.
             let report = |report| drop(told.send(Done::from(&Action::Tell(report))));
+            let ended = async move {
+                ended.cancelled().await;
+                policy::Notice::Ended
+            };
             let outcome = relay::run(accepted, to_host, gate, ask, report, ended).await;
             let _ = tell.send(Done::from(&Action::Close(outcome.close)));
         });

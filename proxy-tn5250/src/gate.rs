@@ -242,6 +242,19 @@ pub enum Close {
     Broken(Side),
 }
 
+impl Close {
+    /// The end that goes with a notice of the guard's or of an operator's.
+    const fn by(notice: Notice) -> Self {
+        match notice {
+            Notice::Refused => Self::Refused,
+            Notice::Exhausted | Notice::Expired => Self::Exhausted,
+            Notice::Cancelled => Self::Cancelled,
+            Notice::Unavailable => Self::Unavailable,
+            Notice::Ended => Self::Ended,
+        }
+    }
+}
+
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |side: Side| match side {
@@ -448,6 +461,12 @@ impl Gate {
         matches!(self.state, State::Open | State::Printing)
     }
 
+    /// Whether nothing but a farewell is left: the host has no more to hear and to say.
+    #[must_use]
+    pub const fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving { .. })
+    }
+
     /// Who signed on last, where the form or the automatic sign-on told.
     #[must_use]
     pub const fn user(&self) -> Option<&User> {
@@ -522,7 +541,7 @@ impl Gate {
                 | State::Closed => Err(Close::Host),
             },
             Event::End(notice) => {
-                self.leave(notice, Close::Ended, now, out);
+                self.leave(notice, Close::by(notice), now, out);
                 Ok(())
             }
         }
@@ -641,14 +660,7 @@ impl Gate {
                 }
                 Verdict::Refuse { notice, close: _ } => {
                     // A refused 5250 sign-on cannot be taken back on the host, so the connection always ends.
-                    let close = match notice {
-                        Notice::Refused => Close::Refused,
-                        Notice::Exhausted | Notice::Expired => Close::Exhausted,
-                        Notice::Cancelled => Close::Cancelled,
-                        Notice::Unavailable => Close::Unavailable,
-                        Notice::Ended => Close::Ended,
-                    };
-                    self.leave(notice, close, now, out);
+                    self.leave(notice, Close::by(notice), now, out);
                     Ok(())
                 }
             },

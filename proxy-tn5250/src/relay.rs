@@ -20,7 +20,6 @@ use bytes::{Buf, Bytes};
 use policy::{Notice, Question, Report, Verdict};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
 
 use crate::gate::{Action, Close, Event, Gate, Side};
 
@@ -102,17 +101,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End<S> {
 
 /// Relays between `client` and `host` until the gate closes.
 ///
-/// `ask` brings the guard's verdict; its future is dropped when the connection ends first. `tell` must not block. Cancelling `end`
-/// ends the session with a farewell.
+/// `ask` brings the guard's verdict; its future is dropped when the connection ends first. `tell` must not block. When `end`
+/// is ready, the session ends with its notice as farewell; the host hears of it at once.
 ///
 /// Nothing is returned as an error: a connection always ends with a [`Close`] that says why.
-pub fn run<C, H, A, F, T>(
+pub fn run<C, H, A, F, T, E>(
     client: C,
     host: H,
     mut gate: Gate,
     mut ask: A,
     mut tell: T,
-    end: CancellationToken,
+    end: E,
 ) -> impl Future<Output = Outcome>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -120,6 +119,7 @@ where
     A: FnMut(Question) -> F,
     F: Future<Output = Verdict>,
     T: FnMut(Report),
+    E: Future<Output = Notice>,
 {
     let mut client = End::new(client);
     let mut host = End::new(host);
@@ -128,8 +128,9 @@ where
         let mut question: Option<Pin<Box<F>>> = None;
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let mut timer_at = None;
-        let mut ended = pin!(end.cancelled_owned());
+        let mut end = pin!(end);
         let mut is_ended = false;
+        let mut has_hung_up = false;
         let mut host_first = false;
         let close = loop {
             let deadline = gate.deadline();
@@ -152,9 +153,9 @@ where
                     question = None;
                     return Poll::Ready(gate.handle(Event::Verdict(verdict), now()));
                 }
-                if !is_ended && ended.as_mut().poll(cx).is_ready() {
+                if !is_ended && let Poll::Ready(notice) = end.as_mut().poll(cx) {
                     is_ended = true;
-                    return Poll::Ready(gate.handle(Event::End(Notice::Ended), now()));
+                    return Poll::Ready(gate.handle(Event::End(notice), now()));
                 }
                 if let Some(sleep) = timer.as_mut()
                     && sleep.as_mut().poll(cx).is_ready()
@@ -193,23 +194,34 @@ where
             if let Some(close) = close {
                 break close;
             }
+            if gate.is_leaving() && !has_hung_up {
+                // Whoever is refused may be signed on at the host: that ends now, however long the farewell is read.
+                has_hung_up = true;
+                host.give_up();
+                let _late = linger(host.stream.shutdown()).await;
+            }
         };
         // The host's side goes first: what was refused must not live on there while the farewell is sent.
-        let _late = tokio::time::timeout(LINGER, async {
+        let _late = linger(async {
             let _unsent = poll_fn(|cx| host.poll_write(cx)).await;
-            let _gone = host.stream.shutdown().await;
+            host.stream.shutdown().await
         })
         .await;
         let to_host = host.written;
         drop(host);
-        let _late = tokio::time::timeout(LINGER, async {
+        let _late = linger(async {
             let _unsent = poll_fn(|cx| client.poll_write(cx)).await;
-            let _gone = client.stream.shutdown().await;
+            client.stream.shutdown().await
         })
         .await;
         tracing::debug!(%close, to_client = client.written, to_host, "relay ended");
         Outcome { close, to_client: client.written, to_host }
     }
+}
+
+/// Waits for last words. Boxed, for an idle connection is not to carry the room that its end will take.
+fn linger<F: Future>(words: F) -> Pin<Box<tokio::time::Timeout<F>>> {
+    Box::pin(tokio::time::timeout(LINGER, words))
 }
 
 /// Reads what is there, through this thread's buffer, straight into the gate.
@@ -240,6 +252,7 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use core::future::pending;
     use std::sync::Arc;
 
     use tokio::io::AsyncReadExt;
@@ -268,7 +281,7 @@ mod tests {
         let (mut client, gate_client) = tokio::io::duplex(4096);
         let (mut host, gate_host) = tokio::io::duplex(4096);
         let ask = |_| async { Verdict::Admit };
-        let relay = tokio::spawn(run(gate_client, gate_host, gate(), ask, |_| {}, CancellationToken::new()));
+        let relay = tokio::spawn(run(gate_client, gate_host, gate(), ask, |_| {}, pending()));
         let mut buffer = [0; 64];
         host.write_all(b"\xFF\xFD\x18").await.unwrap();
         assert_eq!(client.read(&mut buffer).await.unwrap(), 3);
@@ -286,7 +299,7 @@ mod tests {
     async fn a_refusal_closes_both_sides() {
         let (mut client, gate_client) = tokio::io::duplex(4096);
         let (mut host, gate_host) = tokio::io::duplex(4096);
-        let relay = tokio::spawn(run(gate_client, gate_host, gate(), refuse, |_| {}, CancellationToken::new()));
+        let relay = tokio::spawn(run(gate_client, gate_host, gate(), refuse, |_| {}, pending()));
         client.write_all(b"\xFF\xFA\x18\x00IBM-3812-1\xFF\xF0").await.unwrap();
         let outcome = relay.await.unwrap();
         assert_eq!((outcome.close, outcome.to_host), (Close::Refused, 0));
@@ -299,7 +312,7 @@ mod tests {
     async fn a_silent_connection_ends_at_the_deadline() {
         let (_client, gate_client) = tokio::io::duplex(64);
         let (_host, gate_host) = tokio::io::duplex(64);
-        let outcome = run(gate_client, gate_host, gate(), refuse, |_| {}, CancellationToken::new()).await;
+        let outcome = run(gate_client, gate_host, gate(), refuse, |_| {}, pending()).await;
         assert_eq!(outcome.close, Close::Timeout("the negotiation"));
     }
 
@@ -307,8 +320,15 @@ mod tests {
     async fn an_operator_ends_it() {
         let (_client, gate_client) = tokio::io::duplex(64);
         let (_host, gate_host) = tokio::io::duplex(64);
-        let end = CancellationToken::new();
-        end.cancel();
+        let end = async { Notice::Ended };
         assert_eq!(run(gate_client, gate_host, gate(), refuse, |_| {}, end).await.close, Close::Ended);
+    }
+
+    #[tokio::test]
+    async fn a_rule_ends_it_by_another_name() {
+        let (_client, gate_client) = tokio::io::duplex(64);
+        let (_host, gate_host) = tokio::io::duplex(64);
+        let end = async { Notice::Refused };
+        assert_eq!(run(gate_client, gate_host, gate(), refuse, |_| {}, end).await.close, Close::Refused);
     }
 }

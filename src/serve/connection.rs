@@ -105,10 +105,10 @@ impl Known {
 
     /// Lets the guard know, does the client's TLS, connects to the host. An error says how the connection ended.
     async fn connect(&mut self, door: &Door, stream: TcpStream) -> Result<(Stream, Stream), String> {
-        let end = self.listed.session().end().clone();
+        let session = Arc::clone(self.listed.session());
         tokio::select! {
             biased;
-            () = end.cancelled() => Err("ended by an operator or a shutdown before the host was connected to".into()),
+            _ = session.ended() => Err("ended by an operator or a shutdown before the host was connected to".into()),
             ends = async {
                 if door.guard.connection_opened(&self.peer).await.is_some() {
                     return Err("refused by rule before the host was connected to".into());
@@ -153,7 +153,7 @@ impl Known {
             gate,
             |question| Arc::clone(&voice).ask(question),
             |report| Voice::tell(&voice, report),
-            session.end().clone(),
+            session.ended(),
         )
         .await;
         voice.settled().await;
@@ -218,8 +218,8 @@ impl Voice {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            if voice.guard.record(&voice.peer, report).await.is_some() {
-                voice.session.end().cancel();
+            if let Some(notice) = voice.guard.record(&voice.peer, report).await {
+                voice.session.end_with(notice);
             }
         }));
     }
