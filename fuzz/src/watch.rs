@@ -361,6 +361,11 @@ fn units(bytes: &Bytes) -> Vec<(Bytes, bool)> {
     while let Ok(Some(frame)) = splitter.take(&mut buffer) {
         units.push((frame.wire, matches!(frame.unit, Unit::Record { .. })));
     }
+    // IAC and a byte that is no command may be two bytes or, as one client sends them, three: behind it the splitter waits.
+    let waits = matches!(buffer[..], [telnet::IAC, 0..0xEC]) && units.is_empty();
+    if waits {
+        units.push((buffer.split().freeze(), false));
+    }
     assert!(buffer.is_empty(), "a write ends inside a unit");
     assert!(units.len() == 1 || units.iter().all(|unit| !unit.1), "a record shares its write");
     units
