@@ -9,8 +9,9 @@ use crate::support::{files, root};
 /// Packages and what they may depend on; a trailing `?` means: optional, and switched on by feature `relay` only.
 const EDGES: &[(&str, &[&str])] = &[
     ("sallyport-policy", &["ipnet", "jiff", "serde", "sha2", "subtle", "thiserror", "zeroize"]),
+    ("proxy-ftp", &["bytes", "memchr", "nom", "thiserror"]),
     ("proxy-tn5250", &["bytes", "memchr", "nom", "sallyport-policy", "thiserror", "tokio?", "tokio-util?", "tracing?"]),
-    ("sallyport-fuzz", &["bytes", "libfuzzer-sys", "proxy-tn5250", "sallyport-policy"]),
+    ("sallyport-fuzz", &["bytes", "libfuzzer-sys", "proxy-ftp", "proxy-tn5250", "sallyport-policy"]),
 ];
 
 /// Modules of `src/` and the words that must not stand in them outside of tests.
@@ -55,7 +56,7 @@ fn cargo(arguments: &[&str]) -> String {
 
 /// The Rust files of the project.
 fn sources() -> Vec<PathBuf> {
-    ["policy", "proxy-tn5250", "fuzz", "src", "tests", "benches"]
+    ["policy", "proxy-ftp", "proxy-tn5250", "fuzz", "src", "tests", "benches"]
         .iter()
         .flat_map(|folder| files(&root().join(folder), "rs"))
         .filter(|path| !path.components().any(|part| part.as_os_str() == "target"))
@@ -139,7 +140,7 @@ fn the_gates_build_without_the_runtime() {
 
 #[test]
 fn pure_files_touch_nothing() {
-    for folder in ["policy/src", "proxy-tn5250/src"] {
+    for folder in ["policy/src", "proxy-ftp/src", "proxy-tn5250/src"] {
         for path in files(&root().join(folder), "rs") {
             if path.ends_with("relay.rs") {
                 continue;
