@@ -11,10 +11,12 @@
 
 mod codec;
 pub mod events;
+mod ftp;
 mod gate;
 pub mod watch;
 
 pub use codec::{display, environ, input, record, telnet};
+pub use ftp::{ftp_address, ftp_command, ftp_line, ftp_reply};
 pub use gate::gate_tn5250;
 
 /// Runs `check` over the files that the program's arguments name.
