@@ -101,7 +101,11 @@ pub fn display(data: &[u8]) {
         }
         assert_eq!((again.rows(), again.columns()), (screen.rows(), screen.columns()), "repaint keeps the size");
         assert_eq!(again.fields(), screen.fields(), "repaint keeps the format table");
-        assert_eq!(again.repaint(), repaint, "a repaint repaints itself");
+        // What is keyed into a hidden field is left out, and with it whatever a senseless host has lie under the field.
+        if !signon::has_hidden_input(&screen) {
+            assert_eq!(again.cells(), screen.cells(), "repaint keeps what is shown");
+            assert_eq!(again.repaint(), repaint, "a repaint repaints itself");
+        }
     }
     let form = signon::find(&screen, &[], CodePage::CP037);
     assert!(form.is_none() || signon::has_hidden_input(&screen), "a form has a hidden field");
