@@ -5,8 +5,10 @@
 
 mod administer;
 mod architecture;
+mod clients;
 mod command_line;
 mod demo;
+mod faults;
 mod scripts;
 mod support;
 mod terminal;

@@ -2,9 +2,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) mod play;
 pub(crate) mod script;
+pub(crate) mod site;
+pub(crate) mod tmux;
 pub(crate) mod trace;
 
 /// The root of the workspace.
@@ -39,6 +42,13 @@ pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Lets real time pass, where a test waits for another program.
+#[expect(clippy::disallowed_methods, reason = "foreign programs give no other sign; every wait has an end")]
+pub(crate) fn pause(time: Duration) -> Duration {
+    std::thread::sleep(time);
+    time
 }
 
 /// The folder of recorded traces, where there is one.

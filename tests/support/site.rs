@@ -1,0 +1,242 @@
+//! A whole site for a test: a simulated host, a mail relay, and the gateway as its own process in front of them.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use sallyport::demo::mail::{self, Mail};
+use sallyport::demo::{Host, HostSettings};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// The gateway's user of every site, and the password at its host.
+pub(crate) const USER: &str = "ANNA";
+/// The password of [`USER`].
+pub(crate) const PASSWORD: &str = "GARDEN";
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is special about a site.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// How the host behaves.
+    pub(crate) host: HostSettings,
+    /// Whether there is a host at all.
+    pub(crate) host_up: bool,
+    /// Whether there is a mail relay.
+    pub(crate) mail_up: bool,
+    /// Whether TLS is spoken on both sides.
+    pub(crate) tls: bool,
+    /// Lines for the host's part of the configuration.
+    pub(crate) host_lines: &'static str,
+    /// Lines for the limits.
+    pub(crate) limits: &'static str,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let host = HostSettings::default().with_account(USER, PASSWORD);
+        Self { host, host_up: true, mail_up: true, tls: false, host_lines: "", limits: "" }
+    }
+}
+
+/// A running site.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Where terminals connect.
+    pub(crate) gateway: SocketAddr,
+    folder: PathBuf,
+    process: Child,
+    mails: Mutex<mpsc::Receiver<Mail>>,
+    runtime: Option<Runtime>,
+}
+
+impl Site {
+    /// Starts all parts and registers [`USER`].
+    pub(crate) fn start(plan: Plan) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("sallyport-site-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let bind = || runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let (host_listener, mail_listener) = (bind(), bind());
+        let (host, relay) = (host_listener.local_addr().unwrap(), mail_listener.local_addr().unwrap());
+        let (sender, mails) = mpsc::channel();
+        let acceptor = plan.tls.then(|| acceptor(&folder));
+        if plan.host_up {
+            serve_host(&runtime, host_listener, Host::new(plan.host.clone()), acceptor);
+        }
+        if plan.mail_up {
+            let (inbox, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+            runtime.spawn(mail::serve(mail_listener, inbox, CancellationToken::new()));
+            runtime.spawn(async move {
+                while let Some(mail) = arrived.recv().await {
+                    // The test may have seen enough.
+                    let _ = sender.send(mail);
+                }
+            });
+        }
+        std::fs::write(folder.join("sallyport.toml"), configuration(&plan, host, relay)).unwrap();
+        let (process, gateway) = serve(&folder);
+        let site = Self { gateway, folder, process, mails: Mutex::new(mails), runtime: Some(runtime) };
+        site.admin(&["user", "add", USER, "--email", "anna@example.com"]);
+        site.admin(&["settings", "set", "send.pause", "0"]);
+        site
+    }
+
+    /// Runs a verb of the administrator's; gives what it prints.
+    pub(crate) fn admin(&self, arguments: &[&str]) -> String {
+        let output = Command::new(PROGRAM).args(arguments).arg("--config").arg(self.configuration()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "sallyport {arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The newest audit entries, as text.
+    pub(crate) fn audit(&self) -> String {
+        self.admin(&["audit", "list", "--json"])
+    }
+
+    /// The passcode in the next mail.
+    pub(crate) fn passcode(&self) -> String {
+        let mail = self.mails.lock().unwrap().recv_timeout(PATIENCE).expect("a mail");
+        sallyport::demo::passcode(&mail).expect("a passcode in the mail")
+    }
+
+    /// Whether a mail came that nobody asked for.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.mails.lock().unwrap().try_recv().is_ok()
+    }
+
+    /// The gateway's configuration file.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.folder.join("sallyport.toml")
+    }
+
+    /// A file of the site's.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Ends the gateway and starts it anew; store and key stay.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        (self.process, self.gateway) = serve(&self.folder);
+    }
+
+    /// Runs a future on the site's runtime.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.as_ref().unwrap().block_on(future)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn serve_host(runtime: &Runtime, listener: TcpListener, host: Host, acceptor: Option<TlsAcceptor>) {
+    let host = Arc::new(host);
+    runtime.spawn(async move {
+        let Some(acceptor) = acceptor else {
+            return drop(host.serve(listener, CancellationToken::new()).await);
+        };
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, host) = (acceptor.clone(), Arc::clone(&host));
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    host.session(stream).await;
+                }
+            });
+        }
+    });
+}
+
+/// A self-signed certificate in the folder, for both sides, and who speaks for it.
+fn acceptor(folder: &Path) -> TlsAcceptor {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("certificate.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let chain = vec![made.cert.der().clone()];
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+fn configuration(plan: &Plan, host: SocketAddr, relay: SocketAddr) -> String {
+    let (host_tls, listener_tls) = if plan.tls {
+        (
+            "[host.tls]\nca_file = \"certificate.pem\"\n",
+            "[listener.tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n",
+        )
+    } else {
+        ("", "")
+    };
+    let (host_lines, limits, relay_host, relay_port) = (plan.host_lines, plan.limits, relay.ip(), relay.port());
+    format!(
+        "\
+[gateway]
+name = \"GATE1\"
+store = \"store.db\"
+key_file = \"gateway.key\"
+control = \"control.sock\"
+
+[smtp]
+host = \"{relay_host}\"
+port = {relay_port}
+tls = \"none\"
+from = \"Sallyport <sallyport@example.com>\"
+timeout_seconds = 3
+
+[[host]]
+name = \"HOST1\"
+address = \"{host}\"
+{host_lines}
+{host_tls}
+[[listener]]
+name = \"terminals\"
+address = \"127.0.0.1:0\"
+host = \"HOST1\"
+{listener_tls}
+[limits]
+{limits}
+"
+    )
+}
+
+/// Starts the gateway and waits until it is ready.
+fn serve(folder: &Path) -> (Child, SocketAddr) {
+    let mut process = Command::new(PROGRAM)
+        .args(["serve", "--log", "warn", "--config"])
+        .arg(folder.join("sallyport.toml"))
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(folder.join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines
+        .find_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:")?.parse::<u16>().ok()));
+    let Some(port) = address else {
+        panic!("the gateway does not start: {}", std::fs::read_to_string(folder.join("log")).unwrap());
+    };
+    assert!(lines.any(|line| line == "ready"), "the gateway is not ready");
+    (process, SocketAddr::from(([127, 0, 0, 1], port)))
+}
