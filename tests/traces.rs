@@ -4,8 +4,10 @@ use bytes::{Bytes, BytesMut};
 use proxy_tn5250::telnet::{self, Frame, Splitter, Unit, option};
 use proxy_tn5250::{display, environ, input, record};
 
+use sallyport_fuzz::events::{self, Done, Happening, Play};
+
 use crate::support::trace::{self, From, Trace};
-use crate::support::{skip, traces};
+use crate::support::{root, script, skip, traces};
 
 /// The traces, or a line that says why not.
 fn recorded(test: &str) -> Vec<Trace> {
@@ -130,4 +132,58 @@ fn subnegotiation(name: &str, number: u8, body: &[u8], wire: &Bytes) {
         let again = environ::parse(&parsed.write()).unwrap();
         assert_eq!(again.write(), parsed.write(), "{name}");
     }
+}
+
+/// Plays a trace through a gate whose guard admits at once: what the client gets, and every close.
+fn through_the_gate(trace: &Trace) -> (Vec<u8>, Vec<&'static str>) {
+    let words = script::words(&root().join("tests/scripts/tn5250"));
+    let mut play = Play::new(&events::settings(), None);
+    let (mut to_client, mut closes) = (Vec::new(), Vec::new());
+    let mut keep = |done: Vec<Done>| {
+        for done in done {
+            match done {
+                Done::ToClient(bytes) => to_client.extend(bytes),
+                Done::Close(why) => closes.push(why),
+                Done::ToHost(_) | Done::Ask(_) | Done::Tell(_) => {}
+            }
+        }
+    };
+    for chunk in &trace.chunks {
+        let happening = match (&chunk.bytes, chunk.from) {
+            (Some(bytes), From::Client) => Happening::Client(bytes.clone()),
+            (Some(bytes), From::Host) => Happening::Host(bytes.clone()),
+            // The publisher took the client's bytes out: at the form it was a sign-on, and ours will do.
+            (None, From::Client) => Happening::Client(script::bytes("@custom-signon(ANNA,GEHEIM)", &words, "masked")),
+            (None, From::Host) => continue,
+        };
+        keep(play.happen(&happening));
+        if play.asked() {
+            keep(play.happen(&Happening::Admit));
+        }
+    }
+    (to_client, closes)
+}
+
+#[test]
+fn what_hosts_sent_comes_out_of_the_gate_unchanged() {
+    let mut whole = 0;
+    for trace in recorded("traces through the gate") {
+        // Whole conversations from the first byte on; the others are single records.
+        let stretches = trace.stretches(From::Host);
+        let conversation = !trace.name.starts_with("inline/") && !trace.name.starts_with("rfc");
+        if !conversation || stretches.len() != 1 {
+            continue;
+        }
+        let (to_client, closes) = through_the_gate(&trace);
+        if trace.is_5250() {
+            assert!(closes.is_empty(), "{}: {closes:?}", trace.name);
+            let same = to_client.iter().zip(&stretches[0]).take_while(|(one, other)| one == other).count();
+            assert!(to_client == stretches[0], "{}: differs at byte {same} of {}", trace.name, stretches[0].len());
+            whole += 1;
+        } else {
+            assert_eq!(closes, ["forbidden"], "{}: another protocol", trace.name);
+        }
+    }
+    println!("{whole} conversations pass unchanged");
+    assert!(whole > 5 || traces().is_none());
 }
