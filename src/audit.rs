@@ -30,7 +30,7 @@ pub enum Event {
     Passcode,
     /// The host accepted a password.
     HostAccepted,
-    /// The host refused a password.
+    /// The host refused a password, or (reason `abandoned`) nobody waited for its answer.
     HostRefused,
     /// The user left the prompt or let it pass.
     Cancelled,

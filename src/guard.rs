@@ -492,17 +492,8 @@ impl Inner {
                 let entry = self.entry_of(peer, &attempt, Event::HostAccepted, Outcome::Noted);
                 self.store.clear_passwords(attempt, entry).await?;
             }
-            Report::HostRefused { user } => {
-                let attempt = self.attempt(peer, user);
-                let entry = self.entry_of(peer, &attempt, Event::HostRefused, Outcome::Noted);
-                self.store.count_failure(attempt.clone(), Failure::Password, entry).await?;
-                let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
-                let decision = decide(&rules, &attempt, &history);
-                if decision.effect == Effect::Deny && is_about_place(decision.reason) {
-                    self.store.append(self.decided(peer, &attempt, decision)).await?;
-                    return Ok(Some(Notice::Refused));
-                }
-            }
+            Report::HostRefused { user } => return self.password_failed(peer, user, None).await,
+            Report::Abandoned { user } => return self.password_failed(peer, user, Some("abandoned")).await,
             Report::Cancelled { user } => {
                 let attempt = self.attempt(peer, user);
                 let entry = self.entry_of(peer, &attempt, Event::Cancelled, Outcome::Denied);
@@ -517,6 +508,29 @@ impl Inner {
                 let entry = self.entry_of(peer, &attempt, Event::Suspicious, Outcome::Noted).detail(what);
                 self.store.append(entry).await?;
             }
+        }
+        Ok(None)
+    }
+
+    /// Counts a password that the host refused, or might have refused had anybody waited for it.
+    async fn password_failed(
+        &self,
+        peer: &Peer,
+        user: Option<User>,
+        reason: Option<&str>,
+    ) -> Result<Option<Notice>, store::Error> {
+        let attempt = self.attempt(peer, user);
+        let entry = self.entry_of(peer, &attempt, Event::HostRefused, Outcome::Noted);
+        let entry = match reason {
+            Some(reason) => entry.reason(reason),
+            None => entry,
+        };
+        self.store.count_failure(attempt.clone(), Failure::Password, entry).await?;
+        let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
+        let decision = decide(&rules, &attempt, &history);
+        if decision.effect == Effect::Deny && is_about_place(decision.reason) {
+            self.store.append(self.decided(peer, &attempt, decision)).await?;
+            return Ok(Some(Notice::Refused));
         }
         Ok(None)
     }

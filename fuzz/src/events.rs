@@ -92,6 +92,7 @@ impl Done {
             Action::Tell(report) => Self::Tell(match report {
                 Report::HostAccepted { user } => format!("accepted {}", name(user)),
                 Report::HostRefused { user } => format!("refused {}", name(user)),
+                Report::Abandoned { user } => format!("abandoned {}", name(user)),
                 Report::Cancelled { user } => format!("cancelled {}", name(user)),
                 Report::UnknownDisplay { .. } => "unknown-display".to_owned(),
                 Report::Suspicious { .. } => "suspicious".to_owned(),

@@ -174,6 +174,12 @@ pub enum Report {
         /// The user named at the sign-on.
         user: Option<User>,
     },
+    /// The client left when the password had gone to the host and before the host answered: whoever guesses and hangs up
+    /// has guessed.
+    Abandoned {
+        /// The user named at the sign-on.
+        user: Option<User>,
+    },
     /// The user left the prompt, or did not answer it in time.
     Cancelled {
         /// The user named at the sign-on.

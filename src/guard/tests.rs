@@ -521,6 +521,19 @@ async fn passwords_that_the_host_refuses_count() {
 }
 
 #[tokio::test]
+async fn hanging_up_before_the_host_answers_counts_as_a_refused_password() {
+    let world = World::new().await;
+    for count in 1..=3 {
+        let peer = world.abroad();
+        let expected = (count == 3).then_some(Notice::Refused);
+        assert_eq!(world.guard.record(&peer, Report::Abandoned { user: anna() }).await, expected);
+    }
+    let entry = world.entries(Event::HostRefused).await[0].entry.clone();
+    assert_eq!((entry.outcome, entry.reason.as_deref()), (Outcome::Noted, Some("abandoned")));
+    refused(world.sign_on(&world.abroad(), anna()).await, Notice::Refused);
+}
+
+#[tokio::test]
 async fn a_locked_source_is_turned_away_at_the_door() {
     let world = World::new().await;
     let peer = world.abroad();
