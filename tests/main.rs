@@ -11,6 +11,7 @@ mod corpus;
 mod demo;
 mod faults;
 mod properties;
+mod readme;
 mod scripts;
 mod support;
 mod terminal;
