@@ -305,15 +305,9 @@ enum After {
     /// What is held.
     Open,
     /// The operator's record that waits (code first).
-    Submit { record: Secret<Vec<u8>>, layout: Layout },
+    Submit { record: Secret<Vec<u8>>, layout: Layout, password: bool },
     /// The terminal type of a printer session.
     Printer(Bytes),
-}
-
-/// A prompt that is up, or was until its answer went to the guard.
-#[derive(Debug)]
-struct Shown {
-    prompt: Prompt,
 }
 
 /// The operator's record is with the host.
@@ -323,6 +317,10 @@ struct Released {
     layout: Layout,
     /// The guard has admitted it already (code first).
     admitted: bool,
+    /// A password went with it: what the host does is an answer to that password.
+    password: bool,
+    /// It can only have left the form, for a job that was admitted before.
+    leaves: bool,
     /// The host has sent a query since.
     queried: bool,
     /// Until when the host must reply, or until when what it sent is judged.
@@ -340,7 +338,7 @@ enum State {
     /// A question is outstanding.
     Held { after: After, deadline: Instant },
     /// A prompt is up.
-    Prompting { after: After, shown: Shown, deadline: Instant },
+    Prompting { after: After, prompt: Prompt, deadline: Instant },
     /// Admitted.
     Open,
     /// Admitted, and no screen to watch.
@@ -369,8 +367,14 @@ pub struct Gate {
     negotiation: Negotiation,
     /// Who signed on last on this connection and is not yet admitted.
     user: Option<User>,
-    /// Layouts of the forms seen on this connection.
+    /// Layouts of the forms that this connection showed before anybody was admitted.
     learned: Vec<Layout>,
+    /// Somebody was admitted on this connection, now or before.
+    admitted: bool,
+    /// How many records an admitted client has keyed that no read of the host's asked for.
+    ahead: u32,
+    /// The host has let the admitted client key, and nothing was keyed since.
+    invited: bool,
     /// Answers that the host asked the client for before admission.
     due: VecDeque<Due>,
     saved: Saved,
@@ -413,6 +417,9 @@ impl Gate {
             negotiation: Negotiation::new(),
             user: None,
             learned: Vec::new(),
+            admitted: false,
+            ahead: 0,
+            invited: false,
             due: VecDeque::new(),
             saved: Saved::default(),
             asked: false,
@@ -528,7 +535,10 @@ impl Gate {
                 }
                 _ => Ok(()),
             },
-            Event::ClientClosed => Err(Close::Client),
+            Event::ClientClosed => {
+                self.abandon(out);
+                Err(Close::Client)
+            }
             Event::HostClosed => match self.state {
                 // The farewell stays readable.
                 State::Leaving { .. } => Ok(()),
@@ -538,9 +548,13 @@ impl Gate {
                 | State::Prompting { .. }
                 | State::Open
                 | State::Printing
-                | State::Closed => Err(Close::Host),
+                | State::Closed => {
+                    self.abandon(out);
+                    Err(Close::Host)
+                }
             },
             Event::End(notice) => {
+                self.abandon(out);
                 self.leave(notice, Close::by(notice), now, out);
                 Ok(())
             }
@@ -590,14 +604,18 @@ impl Gate {
     fn client_unit(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
         let open = self.is_open();
         let filtered = match frame.unit {
-            Unit::Record { embedded } => {
-                if embedded && !open {
-                    for wire in telnet::embedded(&frame.wire) {
-                        self.embedded_command(wire, out)?;
+            Unit::Record { embedded: true } => {
+                // Commands inside a record go ahead of it, through the same filter.
+                for wire in telnet::embedded(&frame.wire) {
+                    let mut command = Stream { buffer: BytesMut::from(wire.as_ref()), splitter: Splitter::new() };
+                    if let Some(frame) = command.take(Side::Client)? {
+                        self.client_unit(frame, now, out)?;
                     }
                 }
-                return self.client_record(frame, now, out);
+                let wire = telnet::write_record(&telnet::unescape(&frame.wire));
+                return self.client_record(Frame { wire, unit: Unit::Record { embedded: false } }, now, out);
             }
+            Unit::Record { embedded: false } => return self.client_record(frame, now, out),
             Unit::Negotiation { verb, option } => self.negotiation.verb(verb, option, frame.wire, self.started, open),
             Unit::Subnegotiation { option: option::TERMINAL_TYPE, ref body } => {
                 self.negotiation.terminal_type(body, &self.settings)
@@ -627,23 +645,6 @@ impl Gate {
         Ok(())
     }
 
-    /// A telnet command that the client put inside a record.
-    fn embedded_command(&mut self, wire: Bytes, out: &mut Vec<Action>) -> Result<(), Close> {
-        let mut buffer = BytesMut::from(wire.as_ref());
-        let mut splitter = Splitter::new();
-        while let Some(frame) = splitter.take(&mut buffer).map_err(|error| Close::Malformed(Side::Client, error))? {
-            let pass = match frame.unit {
-                Unit::Negotiation { option, .. } => option == option::TIMING_MARK,
-                Unit::Command(command) => filter::is_harmless(command),
-                Unit::Subnegotiation { .. } | Unit::Record { .. } => false,
-            };
-            if pass {
-                out.push(Action::ToHost(frame.wire));
-            }
-        }
-        Ok(())
-    }
-
     fn verdict(&mut self, verdict: Verdict, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
         if !core::mem::take(&mut self.asked) {
             return Err(Close::Fault("a verdict that nobody asked for"));
@@ -655,7 +656,7 @@ impl Gate {
                 Verdict::Challenge(prompt) => {
                     self.show(&prompt, None, out);
                     let deadline = soon(now, self.settings.limits.prompt);
-                    self.state = State::Prompting { after, shown: Shown { prompt }, deadline };
+                    self.state = State::Prompting { after, prompt, deadline };
                     Ok(())
                 }
                 Verdict::Refuse { notice, close: _ } => {
@@ -684,14 +685,24 @@ impl Gate {
             After::Open => {
                 self.user = None;
                 self.due.clear();
+                self.admitted = true;
+                self.ahead = 0;
+                self.invited = false;
                 self.state = State::Open;
                 self.release(now, out)
             }
-            After::Submit { record, layout } => {
+            After::Submit { record, layout, password } => {
                 out.push(Action::ToHost(Bytes::copy_from_slice(record.expose())));
                 let deadline = soon(now, self.settings.limits.reply);
-                self.state =
-                    State::Released(Released { layout, admitted: true, queried: false, deadline, settling: false });
+                self.state = State::Released(Released {
+                    layout,
+                    admitted: true,
+                    password,
+                    leaves: false,
+                    queried: false,
+                    deadline,
+                    settling: false,
+                });
                 self.release(now, out)
             }
             After::Printer(wire) => {
@@ -716,8 +727,12 @@ impl Gate {
             State::Locked { settling: true, .. } => self.judge_locked(now, out),
             State::Locked { .. } if self.started => Err(Close::Timeout("the sign-on")),
             State::Locked { .. } => Err(Close::Timeout("the negotiation")),
-            State::Released(released) if released.settling => self.judge_released(released, now, out),
-            State::Released(_) => Err(Close::Timeout("the host's reply to the sign-on")),
+            State::Released(released) if released.settling => self.settle_released(released, now, out),
+            State::Released(released) => {
+                self.state = State::Released(released);
+                self.abandon(out);
+                Err(Close::Timeout("the host's reply to the sign-on"))
+            }
             State::Held { .. } => {
                 self.leave(Notice::Unavailable, Close::Timeout("the decision"), now, out);
                 Ok(())
@@ -736,7 +751,7 @@ impl Gate {
     fn answered(
         &mut self,
         after: After,
-        shown: Shown,
+        prompt: Prompt,
         deadline: Instant,
         keyed: Keyed,
         now: Instant,
@@ -752,12 +767,12 @@ impl Gate {
                 self.ask(question, after, now, out);
             }
             Keyed::Malformed => {
-                self.show(&shown.prompt, Some(Message::Malformed), out);
-                self.state = State::Prompting { after, shown, deadline };
+                self.show(&prompt, Some(Message::Malformed), out);
+                self.state = State::Prompting { after, prompt, deadline };
             }
             Keyed::Other => {
-                self.show(&shown.prompt, None, out);
-                self.state = State::Prompting { after, shown, deadline };
+                self.show(&prompt, None, out);
+                self.state = State::Prompting { after, prompt, deadline };
             }
             Keyed::Exit | Keyed::Cancel => {
                 out.push(Action::Tell(Report::Cancelled { user: self.user.clone() }));
@@ -784,6 +799,13 @@ impl Gate {
         let content = prompt::passcode(&passcode, self.negotiation.page);
         out.push(Action::ToClient(telnet::write_record(&content)));
         self.overlaid = true;
+    }
+
+    /// Reports a password that went to the host and whose answer nobody waits for: it counts there, so it counts here.
+    fn abandon(&self, out: &mut Vec<Action>) {
+        if let State::Released(Released { password: true, admitted: false, .. }) = self.state {
+            out.push(Action::Tell(Report::Abandoned { user: self.user.clone() }));
+        }
     }
 
     /// Says farewell, where there is a screen to say it on, and ends the connection once it was read.

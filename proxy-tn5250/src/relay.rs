@@ -164,11 +164,14 @@ where
                     timer_at = None;
                     return Poll::Ready(gate.handle(Event::Timeout, now()));
                 }
-                // A side is read only while the other takes what is due to it; they take turns, so that neither starves.
+                // A side is read only while the other takes what is due to it; they take turns, so that neither starves. The
+                // client must take what is due to itself, too: its records make us answer.
                 host_first = !host_first;
                 for side in if host_first { [Side::Host, Side::Client] } else { [Side::Client, Side::Host] } {
                     let polled = match side {
-                        Side::Client if host.is_idle() => poll_read(&mut client.stream, cx, side, &mut gate),
+                        Side::Client if host.is_idle() && client.is_idle() => {
+                            poll_read(&mut client.stream, cx, side, &mut gate)
+                        }
                         Side::Host if client.is_idle() && gate.wants_host() => {
                             poll_read(&mut host.stream, cx, side, &mut gate)
                         }
@@ -330,5 +333,83 @@ mod tests {
         let (_host, gate_host) = tokio::io::duplex(64);
         let end = async { Notice::Refused };
         assert_eq!(run(gate_client, gate_host, gate(), refuse, |_| {}, end).await.close, Close::Refused);
+    }
+
+    /// Gives the same bytes over and over, takes none, counts.
+    struct Flood {
+        piece: Vec<u8>,
+        left: usize,
+    }
+
+    impl AsyncRead for Flood {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            if self.left == 0 {
+                return Poll::Pending;
+            }
+            self.left -= 1;
+            let n = buf.remaining() / self.piece.len();
+            buf.put_slice(&self.piece.repeat(n));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Flood {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+            let _ = buf;
+            Poll::Pending
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    /// R11: a client without any password names a program at the form, over and over, and reads nothing.
+    #[tokio::test]
+    async fn review_r11_a_client_that_does_not_read_costs_no_memory() {
+        let (mut host, gate_host) = tokio::io::duplex(1 << 16);
+        let form = crate::display::tests::bytes(crate::screen::tests::SIGN_ON);
+        let record = crate::telnet::write_record(
+            &crate::record::Record {
+                reserved: 0,
+                flags: crate::record::Flags::NONE,
+                flags2: 0,
+                opcode: crate::record::Opcode::PUT_GET,
+                extra: &[],
+                data: &form,
+            }
+            .write(),
+        );
+        host.write_all(&record).await.unwrap();
+        let sent = 200; // reads of 16 KiB: 3 MiB in all
+        let key = crate::telnet::write_record(
+            &crate::record::Record {
+                reserved: 0,
+                flags: crate::record::Flags::NONE,
+                flags2: 0,
+                opcode: crate::record::Opcode::PUT_GET,
+                extra: &[],
+                data: &[7, 53, 0xF1, 0x11, 8, 53, 0xC1],
+            }
+            .write(),
+        );
+        let flood = Flood { piece: key.to_vec(), left: sent };
+        let before = resident();
+        let relay = tokio::spawn(run(flood, gate_host, gate(), refuse, |_| {}, pending()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let grown = resident().saturating_sub(before) >> 20;
+        relay.abort();
+        assert!(grown < 16, "one client that reads nothing costs {grown} MiB");
     }
 }

@@ -286,7 +286,8 @@ impl Screen {
     /// attributes after START OF FIELD.
     #[must_use]
     pub fn is_hidden(&self, field: &Field) -> bool {
-        let attribute = if field.address == 0 { field.attribute } else { self.attribute_at(field.address) };
+        let before = field.address.checked_sub(1);
+        let attribute = before.map_or(field.attribute, |before| self.attribute_at(before));
         is_hidden_attribute(attribute)
     }
 

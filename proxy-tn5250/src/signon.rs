@@ -44,6 +44,8 @@ pub struct Form {
     pub others: Vec<usize>,
     /// The shape of the whole display.
     pub layout: Layout,
+    /// An administrator has described it.
+    pub taught: bool,
 }
 
 /// The shape of a display: its size, and of each field place, length, format word without MDT, and attribute.
@@ -99,13 +101,14 @@ pub fn find(screen: &Screen, taught: &[Taught], page: CodePage) -> Option<Form> 
     if !has_hidden_input(screen) {
         return None;
     }
-    let (user, password) =
-        taught.iter().find_map(|taught| as_taught(screen, taught, page)).or_else(|| by_structure(screen))?;
+    let described = taught.iter().find_map(|taught| as_taught(screen, taught, page));
+    let taught = described.is_some();
+    let (user, password) = described.or_else(|| by_structure(screen))?;
     let is_name = |(index, field): &(usize, &Field)| {
         *index != user && *index != password && field.length == NAME_LENGTH && !screen.is_hidden(field)
     };
     let others = inputs(screen).filter(is_name).map(|(index, _)| index).collect();
-    Some(Form { user, password, others, layout: Layout::of(screen) })
+    Some(Form { user, password, others, layout: Layout::of(screen), taught })
 }
 
 /// Whether there is a field that can be keyed into and shows nothing of it.

@@ -52,13 +52,17 @@ impl Due {
             // A negative response answers whatever was asked (four bytes of sense code).
             return record.data.len() == 4;
         }
-        if !record.flags.is_empty() {
+        // An answer that the host could take for a key instead is none.
+        if !record.flags.is_empty() || input::parse(record.data).is_ok_and(|input| is_key(&input)) {
             return false;
         }
         match self {
             Self::Query => input::is_query_reply(record.data),
             Self::Save => input::is_save_reply(record.data),
-            Self::Screen => record.data.len() >= screen.cells().len(),
+            // Some clients put the cursor's place before the cells.
+            Self::Screen => {
+                [0, 2].iter().any(|more| screen.cells().len().checked_add(*more) == Some(record.data.len()))
+            }
             Self::Fields => matches!(record.data, [_, _, 0, ..]),
             Self::CancelInvite => record.opcode == Opcode::CANCEL_INVITE && record.data.is_empty(),
         }
@@ -98,9 +102,9 @@ impl Gate {
             return Ok(());
         };
         match core::mem::replace(&mut self.state, State::Closed) {
-            State::Prompting { after, shown, deadline } => {
+            State::Prompting { after, prompt, deadline } => {
                 let keyed = prompt::answer(&input);
-                self.answered(after, shown, deadline, keyed, now, out);
+                self.answered(after, prompt, deadline, keyed, now, out);
                 Ok(())
             }
             State::Locked { deadline, settling } => {
@@ -142,7 +146,15 @@ impl Gate {
     ) -> Result<(), Close> {
         let malformed = |error| Close::Malformed(Side::Client, error);
         let before = self.screen.clone();
-        let data = self.overlay(input).map_err(malformed)?;
+        let overlaid = self.overlay(input).map_err(malformed)?;
+        let reading = self.reading_of_user(form);
+        if matches!(reading, UserReading::Ambiguous | UserReading::NotAName) {
+            // The host might find a name in it all the same.
+            self.suspect("user name that is none", out);
+            self.redraw_form(USER_NAME_TEXT, out);
+            self.screen = before;
+            return Ok(());
+        }
         if self.settings.sign_on_fields == SignOnFields::Refuse && self.fills_program_field(form) {
             self.suspect("program, menu or library named at the sign-on", out);
             self.redraw_form(SIGN_ON_FIELDS_TEXT, out);
@@ -153,14 +165,18 @@ impl Gate {
         }
         self.screen.answered();
         self.suspected = false;
-        self.user = self.user_on(form);
+        self.user = match reading {
+            UserReading::One(user) => Some(user),
+            UserReading::Ambiguous | UserReading::Blank | UserReading::NotAName => None,
+        };
+        let password = is_submission(input) && overlaid.fills(form.password);
         let clean = Record {
             reserved: 0,
             flags: Flags::NONE,
             flags2: record.flags2,
             opcode: opcode(record),
             extra: &[],
-            data: &data,
+            data: &overlaid.data,
         };
         let wire = telnet::write_record(&clean.write());
         self.due.retain(|due| *due == Due::Query);
@@ -168,7 +184,7 @@ impl Gate {
             let question = Question::SignOn { user: self.user.clone() };
             self.ask(
                 question,
-                After::Submit { record: Secret::new(wire.to_vec()), layout: form.layout.clone() },
+                After::Submit { record: Secret::new(wire.to_vec()), layout: form.layout.clone(), password },
                 now,
                 out,
             );
@@ -178,6 +194,8 @@ impl Gate {
         self.state = State::Released(Released {
             layout: form.layout.clone(),
             admitted: false,
+            password,
+            leaves: self.admitted && input.body.is_empty() && matches!(input.aid, Aid::F3 | Aid::F12),
             queried: false,
             deadline: soon(now, self.settings.limits.reply),
             settling: false,
@@ -186,17 +204,18 @@ impl Gate {
     }
 
     /// Writes what was keyed into the image, but for hidden fields, and returns the data as understood, encoded anew.
-    fn overlay(&mut self, input: &Input<'_>) -> Result<Vec<u8>, Error> {
-        let mut clean = vec![input.row, input.column, input.aid.0];
+    fn overlay(&mut self, input: &Input<'_>) -> Result<Overlaid, Error> {
+        let mut overlaid = Overlaid { data: vec![input.row, input.column, input.aid.0], filled: Vec::new() };
         if self.screen.pending_read() == Some(Read::InputFields) {
             let inputs = self.screen.fields().iter().enumerate().filter(|(_, field)| !field.is_bypass());
             let (indices, lengths): (Vec<usize>, Vec<usize>) =
                 inputs.map(|(index, field)| (index, usize::from(field.length))).unzip();
             for (index, data) in indices.into_iter().zip(input::all_fields(input.body, &lengths)?) {
-                self.screen.set_field_data(index, data);
+                overlaid.fill(index, data);
+                self.put(index, data)?;
             }
-            clean.extend_from_slice(input.body);
-            return Ok(clean);
+            overlaid.data.extend_from_slice(input.body);
+            return Ok(overlaid);
         }
         let fields = input.modified(|row, column| self.transparent(row, column))?;
         for (place, field) in fields.iter().enumerate() {
@@ -206,10 +225,21 @@ impl Gate {
                 // The host may believe the first or the last; we cannot know which.
                 return Err(Error::new("the same field twice", 0));
             }
-            self.screen.set_field_data(index, field.data);
+            overlaid.fill(index, field.data);
+            self.put(index, field.data)?;
         }
-        clean.extend(input::write_modified(&fields));
-        Ok(clean)
+        overlaid.data.extend(input::write_modified(&fields));
+        Ok(overlaid)
+    }
+
+    /// Puts what was keyed into the image. What no keyboard makes would count there as the host's attribute.
+    fn put(&mut self, index: usize, data: &[u8]) -> Result<(), Error> {
+        let hidden = self.screen.fields().get(index).is_some_and(|field| self.screen.is_hidden(field));
+        if !hidden && data.iter().any(|byte| matches!(byte, 0x01..=0x0D | 0x10..=0x3F | 0xFF)) {
+            return Err(Error::new("a control character in a field", 0));
+        }
+        self.screen.set_field_data(index, data);
+        Ok(())
     }
 
     /// The field that `data` is for: an input field that begins at this very place and is long enough.
@@ -246,12 +276,11 @@ impl Gate {
             .any(|field| self.screen.field_data(field).iter().any(|byte| !matches!(byte, 0x00 | 0x40)))
     }
 
-    fn user_on(&self, form: &Form) -> Option<User> {
-        let field = self.screen.fields().get(form.user)?;
-        match ebcdic::user_name(self.screen.field_data(field), self.negotiation.page) {
-            UserReading::One(user) => Some(user),
-            UserReading::Ambiguous | UserReading::Blank | UserReading::NotAName => None,
-        }
+    fn reading_of_user(&self, form: &Form) -> UserReading {
+        let field = self.screen.fields().get(form.user);
+        field.map_or(UserReading::NotAName, |field| {
+            ebcdic::user_name(self.screen.field_data(field), self.negotiation.page)
+        })
     }
 
     /// Shows the form again, as the host drew it and the user filled it in, with a message on the last line.
@@ -291,20 +320,53 @@ impl Gate {
     /// An admitted client's record: the image follows it, nothing is held up and nothing can fail.
     fn follow(&mut self, frame: &Frame) {
         let content = host::content(frame);
-        let Ok(record) = record::parse(&content) else { return };
-        if self.note_saved(&record) {
+        let Ok(record) = record::parse(&content) else {
+            self.ahead = self.ahead.saturating_add(1);
+            return;
+        };
+        if !record.flags.is_empty() {
+            if record.flags == Flags::ERR {
+                self.saved.fail();
+            }
+            // After System Request and the like the host asks anew; what it asked for before does not count any more.
+            self.invited = false;
             return;
         }
-        if record.flags.is_empty()
-            && self.screen.pending_read().is_some()
-            && let Ok(input) = input::parse(record.data)
-            && !input::is_query_reply(record.data)
-        {
-            let _unreadable = self.overlay(&input);
-            self.screen.answered();
+        let saved = self.note_saved(&record);
+        let Ok(input) = input::parse(record.data) else { return };
+        if input.aid == Aid::INBOUND_STRUCTURED_FIELD || (saved && !is_key(&input)) {
+            return;
         }
+        if !core::mem::take(&mut self.invited) {
+            self.ahead = self.ahead.saturating_add(1);
+            return;
+        }
+        let _unreadable = self.overlay(&input);
+        self.screen.answered();
     }
 }
+
+/// An operator's record as understood.
+struct Overlaid {
+    /// The record's data, encoded anew.
+    data: Vec<u8>,
+    /// The fields that something was keyed into.
+    filled: Vec<usize>,
+}
+
+impl Overlaid {
+    fn fill(&mut self, index: usize, data: &[u8]) {
+        if data.iter().any(|byte| !matches!(byte, 0x00 | 0x40)) {
+            self.filled.push(index);
+        }
+    }
+
+    fn fills(&self, index: usize) -> bool {
+        self.filled.contains(&index)
+    }
+}
+
+const USER_NAME_TEXT: &str = "User name cannot be used here. Correct it and try again.";
 
 const SIGN_ON_FIELDS_TEXT: &str = "Program, menu and library cannot be used here. Clear them and try again.";
 

@@ -69,8 +69,8 @@ pub(super) struct Negotiation {
     pub(super) page: CodePage,
     /// An automatic sign-on was passed to the host.
     automatic: Option<Automatic>,
-    /// A display type was passed on: the mode is settled.
-    typed: bool,
+    /// What the client is, once it has said so: the mode is settled.
+    mode: Option<Mode>,
 }
 
 /// An automatic sign-on that was let through to the host (setting `challenge`).
@@ -84,7 +84,7 @@ struct Automatic {
 
 impl Negotiation {
     pub(super) const fn new() -> Self {
-        Self { page: CodePage::CP037, automatic: None, typed: false }
+        Self { page: CodePage::CP037, automatic: None, mode: None }
     }
 
     /// The user of an automatic sign-on that went to the host, where it names one that we can be sure of.
@@ -101,7 +101,7 @@ impl Negotiation {
 
     /// WILL, WONT, DO and DONT from the client. `started`: the host has sent its first display record.
     pub(super) fn verb(&self, verb: Verb, option: u8, wire: Bytes, started: bool, open: bool) -> Filtered {
-        if option == option::TERMINAL_TYPE && verb == Verb::Wont && !self.typed {
+        if option == option::TERMINAL_TYPE && verb == Verb::Wont && self.mode.is_none() {
             return Filtered::Refuse("no terminal type");
         }
         // Once displays flow there is nothing left to negotiate but timing marks: a client must not talk the host out of
@@ -119,20 +119,23 @@ impl Negotiation {
         };
         let upper = name.to_ascii_uppercase();
         let wire = telnet::write_subnegotiation(option::TERMINAL_TYPE, &TerminalType::Is(&upper).write());
-        match telnet::mode_of(name) {
+        let mode = telnet::mode_of(name);
+        if self.mode.is_some_and(|settled| settled != mode) {
+            // The admission of a printer is none of a display, and the other way round.
+            return Filtered::Refuse("second terminal type of another kind");
+        }
+        match mode {
             Mode::Display => {
-                self.typed = true;
+                self.mode = Some(mode);
                 Filtered::Pass(wire)
             }
-            Mode::Printer => match settings.printers {
-                Printers::Refuse => Filtered::Refuse("printer session"),
-                // A printer may not follow a display: the admission would be for the wrong thing.
-                Printers::Ask if self.typed => Filtered::Refuse("printer session after a display session"),
-                Printers::Ask => {
-                    self.typed = true;
-                    Filtered::Printer(wire)
-                }
-            },
+            Mode::Printer if settings.printers == Printers::Refuse => Filtered::Refuse("printer session"),
+            // A printer whose type was admitted may say it again, when the host asks again.
+            Mode::Printer if self.mode.is_some() => Filtered::Drop,
+            Mode::Printer => {
+                self.mode = Some(mode);
+                Filtered::Printer(wire)
+            }
             Mode::Other => Filtered::Refuse("terminal type that is not 5250"),
         }
     }
@@ -185,6 +188,8 @@ impl Negotiation {
         // thief of one user's ticket answer another user's challenge. Two USERs are as bad.
         let user = match users.as_slice() {
             [one] if !ticket => one.text().and_then(|text| text.trim().parse().ok()),
+            // Whom the host would sign on we cannot know.
+            [] | [_, _, ..] if !ticket => return Vec::new(),
             _ => None,
         };
         // The host reads USER only as a well-known variable; what passes says what we understood.

@@ -71,10 +71,10 @@ const fn is_read(token: &Token<'_>) -> bool {
 
 /// Whether the record neither makes fields nor lets the operator key: a message over a form that was answered long ago is
 /// no new sign-on display.
-fn leaves_fields(data: &[u8]) -> bool {
-    Tokens::new(data).map_while(Result::ok).all(|token| {
-        !is_read(&token)
-            && !matches!(
+fn leaves_fields(record: &Record<'_>) -> bool {
+    !lets_key(record)
+        && Tokens::new(record.data).map_while(Result::ok).all(|token| {
+            !matches!(
                 token,
                 Token::ClearUnit
                     | Token::ClearUnitAlternate(_)
@@ -84,7 +84,12 @@ fn leaves_fields(data: &[u8]) -> bool {
                     | Token::RestoreScreen(_)
                     | Token::RestorePartialScreen(_)
             )
-    })
+        })
+}
+
+/// Whether the operator may key after this record.
+fn lets_key(record: &Record<'_>) -> bool {
+    record.opcode == Opcode::INVITE || Tokens::new(record.data).map_while(Result::ok).any(|token| is_read(&token))
 }
 
 /// Whether the record begins by clearing the screen, so that nothing of what stood before remains.
@@ -106,7 +111,7 @@ fn apply(screen: &mut Screen, saved: &Saved, data: &[u8]) -> Result<bool, Error>
                 screen.forget();
                 return Ok(saves);
             };
-            *screen = image.clone();
+            *screen = image.screen.clone();
             // Behind the blob come further commands, which are no part of what the client saved.
             for token in Tokens::new(rest) {
                 screen.apply(&token?)?;
@@ -136,9 +141,9 @@ impl Gate {
                 self.state = State::Held { after, deadline };
                 Ok(())
             }
-            State::Prompting { after, shown, deadline } => {
+            State::Prompting { after, prompt, deadline } => {
                 self.held_record(frame, out)?;
-                self.state = State::Prompting { after, shown, deadline };
+                self.state = State::Prompting { after, prompt, deadline };
                 Ok(())
             }
             State::Leaving { close, deadline } => {
@@ -156,7 +161,7 @@ impl Gate {
             self.uncover(&record, out);
         }
         let stood = self.form_when_open().is_some();
-        let result = self.draw(record.data);
+        let result = self.draw(record.data, false);
         if result.is_err() {
             // The admitted client gets what the host sent, but what we cannot read may not hide a sign-on display.
             if signon::raw_hidden_field(record.data) {
@@ -165,14 +170,25 @@ impl Gate {
                 return self.unknown_display(now, out);
             }
             self.screen.forget();
-        } else if let Some(layout) = self.form_when_open()
-            && !(stood && leaves_fields(record.data))
-        {
+            // What cannot be read may let the operator key.
+            self.invite();
+        } else if self.form_when_open().is_some() && !(stood && leaves_fields(&record)) {
+            if self.ahead > 0 {
+                // Keyed before the host could ask for it: it may be a sign-on that the host takes as soon as it has shown
+                // the form, whoever is then named on the form.
+                self.suspect("input ahead of the sign-on display", out);
+                return Err(Close::Forbidden("input ahead of the sign-on display"));
+            }
             self.owe(&record);
-            self.lock(layout, now);
+            self.lock(now);
             drop(content);
             out.push(Action::ToClient(frame.wire));
             return Ok(());
+        }
+        if lets_key(&record) {
+            self.invite();
+        } else if record.opcode == Opcode::CANCEL_INVITE {
+            self.invited = false;
         }
         drop(content);
         out.push(Action::ToClient(frame.wire));
@@ -180,27 +196,36 @@ impl Gate {
         Ok(())
     }
 
+    /// The host lets the operator key; what was keyed ahead, if anything was, is what it reads.
+    fn invite(&mut self) {
+        match self.ahead.checked_sub(1) {
+            Some(left) => self.ahead = left,
+            None => self.invited = true,
+        }
+    }
+
     /// The sign-on display that now stands, in an open gate. Applications have forms of the same shape (a claims form with a
-    /// name and a hidden number), so the layout must be that of a form seen on this connection while it was locked; where
-    /// none was (automatic sign-on), the structure must do.
+    /// name and a hidden number), so the layout must be one that the administrator taught, or that of a form which this
+    /// connection showed before anybody was admitted; where there was none (automatic sign-on), the structure must do.
     fn form_when_open(&self) -> Option<Layout> {
         if !signon::has_hidden_input(&self.screen) {
             return None;
         }
         let form = signon::find(&self.screen, &self.settings.forms, self.negotiation.page)?;
-        (self.learned.is_empty() || self.learned.contains(&form.layout)).then_some(form.layout)
+        (form.taught || self.learned.is_empty() || self.learned.contains(&form.layout)).then_some(form.layout)
     }
 
     /// A sign-on display stands: nobody is signed on.
-    fn lock(&mut self, layout: Layout, now: Instant) {
-        self.learn(layout);
+    fn lock(&mut self, now: Instant) {
         self.user = None;
+        self.negotiation.forget_automatic();
         self.suspected = false;
         self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
     }
 
+    /// Learns a form, as long as nobody was admitted: later on a user could have the host show a panel of his own.
     fn learn(&mut self, layout: Layout) {
-        if self.learned.len() < LAYOUTS_MAX && !self.learned.contains(&layout) {
+        if !self.admitted && self.learned.len() < LAYOUTS_MAX && !self.learned.contains(&layout) {
             self.learned.push(layout);
         }
     }
@@ -263,7 +288,8 @@ impl Gate {
 
     /// The form's layout, if what is held were shown.
     fn form_if_shown(&self) -> Option<Layout> {
-        let screen = self.screen_if_shown()?;
+        // A screen that was restored from what we do not know may show anything over the fields that stood there before.
+        let screen = self.screen_if_shown().filter(Screen::is_known)?;
         signon::find(&screen, &self.settings.forms, self.negotiation.page).map(|form| form.layout)
     }
 
@@ -312,6 +338,10 @@ impl Gate {
                 self.state = State::Released(released);
                 Ok(())
             }
+            Kind::Quiet | Kind::Draws if released.leaves && self.returns_to_admitted(&frame) => {
+                self.admit(After::Open, now, out)?;
+                self.host_record(frame, now, out)
+            }
             Kind::Quiet | Kind::Draws | Kind::Unreadable => {
                 self.hold(frame);
                 // Not before the operator could key: a message that an accepted user's program writes over the form is
@@ -328,6 +358,32 @@ impl Gate {
         }
     }
 
+    /// Whether the host brings back a screen that it had saved while somebody was admitted: the form of a second job was
+    /// left, and the first job goes on.
+    fn returns_to_admitted(&self, frame: &Frame) -> bool {
+        let content = telnet::unescape(&frame.wire);
+        let first = record::parse(&content).ok().and_then(|record| Tokens::new(record.data).next()?.ok());
+        let (Some(Token::RestoreScreen(operand)), true) = (first, self.held.is_empty()) else { return false };
+        self.saved.find(operand).is_some_and(|(kept, _)| !kept.locked)
+    }
+
+    /// What is held lets nobody key, and the time to wait for more is over. Where the form still stands nothing is decided: a
+    /// refusal asks for the password again.
+    pub(super) fn settle_released(
+        &mut self,
+        mut released: Released,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Close> {
+        if !released.queried && self.form_if_shown().as_ref() == Some(&released.layout) {
+            released.settling = false;
+            released.deadline = soon(now, self.settings.limits.reply);
+            self.state = State::Released(released);
+            return Ok(());
+        }
+        self.judge_released(released, now, out)
+    }
+
     /// Decides whether what is held is the form again, which means that the host refused the password.
     ///
     /// The words on it say nothing (they are translated and can be changed). A panel of the same shape may also be the
@@ -341,17 +397,18 @@ impl Gate {
         let user = self.user.clone();
         if !released.queried && self.form_if_shown().as_ref() == Some(&released.layout) {
             self.pass_held(out)?;
-            out.push(Action::Tell(Report::HostRefused { user }));
+            if released.password {
+                out.push(Action::Tell(Report::HostRefused { user }));
+            }
             // A prompt of the code-first gate is gone from the screen now; the next sign-on is a new one.
             self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
             return Ok(());
         }
-        out.push(Action::Tell(Report::HostAccepted { user: user.clone() }));
+        if released.password {
+            out.push(Action::Tell(Report::HostAccepted { user: user.clone() }));
+        }
         if released.admitted {
-            self.user = None;
-            self.due.clear();
-            self.state = State::Open;
-            return self.release(now, out);
+            return self.admit(After::Open, now, out);
         }
         self.ask(Question::SignOn { user }, After::Open, now, out);
         Ok(())
@@ -392,7 +449,7 @@ impl Gate {
             self.uncover(&record, out);
         }
         if kind != Kind::Light {
-            self.draw(record.data).map_err(|error| Close::Malformed(Side::Host, error))?;
+            self.draw(record.data, true).map_err(|error| Close::Malformed(Side::Host, error))?;
         }
         self.started |= kind == Kind::Draws;
         self.owe(&record);
@@ -402,9 +459,9 @@ impl Gate {
     }
 
     /// Keeps the image in step with a record that goes to the client.
-    fn draw(&mut self, data: &[u8]) -> Result<(), Error> {
-        if apply(&mut self.screen, &self.saved, data)? {
-            self.saved.ask(&self.screen);
+    fn draw(&mut self, data: &[u8], locked: bool) -> Result<(), Error> {
+        if apply(&mut self.screen, &self.saved, data)? && !self.saved.ask(&self.screen, locked) {
+            return Err(Error::new("more screens saved at the sign-on than can be followed", 0));
         }
         Ok(())
     }
