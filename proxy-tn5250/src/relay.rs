@@ -375,9 +375,9 @@ mod tests {
         statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
     }
 
-    /// R11: a client without any password names a program at the form, over and over, and reads nothing.
+    /// A client without any password names a program at the form, over and over, and reads nothing.
     #[tokio::test]
-    async fn review_r11_a_client_that_does_not_read_costs_no_memory() {
+    async fn a_client_that_does_not_read_costs_no_memory() {
         let (mut host, gate_host) = tokio::io::duplex(1 << 16);
         let form = crate::display::tests::bytes(crate::screen::tests::SIGN_ON);
         let record = crate::telnet::write_record(

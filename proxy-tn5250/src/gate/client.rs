@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use policy::{Question, Secret, User};
+use policy::{Question, Secret};
 
 use super::{Action, After, Close, Gate, Order, Released, Side, SignOnFields, State, host, soon};
 use crate::display::{self, Token};

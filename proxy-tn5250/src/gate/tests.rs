@@ -574,8 +574,6 @@ fn no_variable_hides_in_the_value_of_another() {
     }
 }
 
-// ---- review: each of these fails today ----
-
 fn environ_wire(variables: Vec<crate::environ::Variable>) -> Bytes {
     write_subnegotiation(option::NEW_ENVIRON, &crate::environ::Environ::Is(variables).write())
 }
@@ -597,48 +595,41 @@ fn open_as(user: &str, settings: Settings) -> Bench {
     bench
 }
 
-/// R1: an insider with a factor, and the password of BOB. The host gets BOB's sign-on behind SIGNOFF before its form is
-/// out; on the form that locks the gate, the insider then names himself.
+/// An insider with a factor, and the password of BOB: the host gets BOB's sign-on behind SIGNOFF before its form is out, and
+/// on the form the insider would name himself.
 #[test]
-fn review_r1_pipelined_sign_on_is_not_credited_to_the_next_name() {
+fn a_sign_on_keyed_ahead_of_the_form_ends_the_connection() {
+    for order in [Order::PasswordFirst, Order::CodeFirst] {
+        let mut bench = open_as("EVE", settings());
+        bench.gate.settings = Arc::new(Settings { order, ..settings() });
+        bench.client(&[keyed(Aid::ENTER, &[(20, 7, "SIGNOFF")]), sign_on("BOB")].concat());
+        let done = bench.host(&form());
+        assert_eq!(
+            (done.close, done.told),
+            (Some(Close::Forbidden("input ahead of the sign-on display")), vec!["Suspicious".into()])
+        );
+    }
+    // A second job by System Request, and a sign-on right behind it.
     let mut bench = open_as("EVE", settings());
-    let both = [keyed(Aid::ENTER, &[(20, 7, "SIGNOFF")]), sign_on("BOB")].concat();
-    let ahead = bench.client(&both).to_host.len();
-    bench.host(&form());
-    // The host is working on BOB's record, which it had already.
-    bench.client(&sign_on("EVE"));
-    bench.host(&query());
-    bench.client(&query_reply());
-    let done = bench.host(&display(true, "BOB'S MENU"));
-    assert_ne!((ahead, done.asked), (2, vec!["signon EVE".to_owned()]), "BOB's session for EVE's passcode");
+    bench.client(&[with(Flags::SRQ, Opcode::NO_OPERATION, &text("1")), sign_on("BOB")].concat());
+    bench.host(&with(Flags::NONE, Opcode::CANCEL_INVITE, &[]));
+    assert!(bench.host(&form()).close.is_some());
+    // What a host reads in between is no longer ahead.
+    let mut bench = open_as("EVE", settings());
+    bench.client(&[keyed(Aid::ENTER, &[(20, 7, "1")]), keyed(Aid::ENTER, &[(20, 7, "90")])].concat());
+    bench.host(&display(true, "LIST"));
+    assert_eq!(bench.host(&form()).close, None);
+    assert!(!bench.gate.is_open());
 }
 
-/// R1b: code first. EVE's record waits for her passcode while BOB's menu arrives.
+/// The same with an automatic sign-on: the user it named outlives the sign-off.
 #[test]
-fn review_r1b_the_same_with_the_code_first() {
-    let mut bench = Bench::at_form(Settings { order: Order::CodeFirst, ..settings() });
-    bench.client(&sign_on("EVE"));
-    bench.verdict(Verdict::Admit);
-    bench.host(&display(true, "EVE'S MENU"));
-    assert!(bench.gate.is_open());
-    bench.client(&[keyed(Aid::ENTER, &[(20, 7, "SIGNOFF")]), sign_on("BOB")].concat());
-    bench.host(&form());
-    assert_eq!(bench.client(&sign_on("EVE")).asked, ["signon EVE"]);
-    bench.host(&query());
-    bench.client(&query_reply());
-    bench.host(&display(true, "BOB'S MENU"));
-    let done = bench.verdict(Verdict::Admit);
-    assert_eq!(done.to_client, Vec::<Bytes>::new(), "BOB's menu for EVE's passcode");
-}
-
-/// R2: the same with an automatic sign-on: the user it named outlives the sign-off.
-#[test]
-fn review_r2_the_automatic_user_is_forgotten_when_a_form_locks() {
+fn the_automatic_user_is_forgotten_when_a_form_locks() {
     let mut bench = Bench::new(Settings { auto_sign_on: AutoSignOn::Challenge, ..settings() });
     bench.client(&automatic("EVE"));
     assert_eq!(bench.host(&display(true, "EVE'S MENU")).asked, ["signon EVE"]);
     bench.verdict(Verdict::Admit);
-    bench.client(&[keyed(Aid::ENTER, &[(20, 7, "SIGNOFF")]), sign_on("BOB")].concat());
+    bench.client(&keyed(Aid::ENTER, &[(20, 7, "SIGNOFF")]));
     bench.host(&form());
     assert!(!bench.gate.is_open());
     assert_eq!(bench.host(&display(true, "BOB'S MENU")).asked, ["signon -"]);
@@ -652,10 +643,10 @@ fn panel_like_a_form() -> Bytes {
     host_record(&write(&tokens))
 }
 
-/// R3: with an automatic sign-on no form was seen; a panel of the insider's own with a user and a hidden field (STRSST has
+/// With an automatic sign-on no form was seen; a panel of the insider's own with a user and a hidden field (STRSST has
 /// one) is learned as the form, and from then on the real one is not known.
 #[test]
-fn review_r3_a_panel_shown_when_open_does_not_replace_the_form() {
+fn a_panel_shown_when_open_does_not_replace_the_form() {
     let mut bench = Bench::new(Settings { auto_sign_on: AutoSignOn::Challenge, ..settings() });
     bench.client(&automatic("EVE"));
     bench.host(&display(true, "EVE'S MENU"));
@@ -670,9 +661,9 @@ fn review_r3_a_panel_shown_when_open_does_not_replace_the_form() {
     assert!(!bench.gate.is_open(), "the sign-on display stands in an open gate");
 }
 
-/// R4: a client that answers SAVE SCREEN as it likes makes the gate forget what stands behind a blob.
+/// A client that answers SAVE SCREEN as it likes makes the gate forget what stands behind a blob.
 #[test]
-fn review_r4_a_form_restored_after_seven_saves_locks_again() {
+fn a_form_restored_after_seven_saves_locks_again() {
     let save = with(Flags::NONE, Opcode::SAVE_SCREEN, b"\x04\x02");
     let blob = |n: u8| with(Flags::NONE, Opcode::SAVE_SCREEN, &[0x04, 0x12, b'b', n]);
     let mut bench = Bench::at_form(settings());
@@ -691,9 +682,9 @@ fn review_r4_a_form_restored_after_seven_saves_locks_again() {
     assert!(!bench.gate.is_open(), "the sign-on display stands in an open gate");
 }
 
-/// R4b: an answer to SAVE SCREEN that is not one, and all later blobs are taken for the screen before.
+/// An answer to SAVE SCREEN that is not one, and all later blobs are taken for the screen before.
 #[test]
-fn review_r4b_a_negative_response_does_not_shift_the_saved_screens() {
+fn a_negative_response_does_not_shift_the_saved_screens() {
     let save = with(Flags::NONE, Opcode::SAVE_SCREEN, b"\x04\x02");
     let mut bench = open_as("EVE", settings());
     bench.host(&save); // of the menu
@@ -708,10 +699,10 @@ fn review_r4b_a_negative_response_does_not_shift_the_saved_screens() {
     assert!(!bench.gate.is_open(), "the sign-on display stands in an open gate");
 }
 
-/// R5: the host echoes what was keyed into a visible field of the refused form; an attribute byte there makes the image
+/// The host echoes what was keyed into a visible field of the refused form; an attribute byte there makes the image
 /// show two hidden fields, so the form is none, and the own passcode opens the gate in front of it.
 #[test]
-fn review_r5_an_echoed_attribute_does_not_hide_the_form() {
+fn an_echoed_attribute_does_not_hide_the_form() {
     let mut bench = Bench::at_form(Settings { sign_on_fields: SignOnFields::Allow, ..settings() });
     let mut data = vec![7, 53, Aid::ENTER.0, 0x11, 6, 53];
     data.extend(text("EVE"));
@@ -731,9 +722,9 @@ fn review_r5_an_echoed_attribute_does_not_hide_the_form() {
     assert!(!bench.gate.is_open(), "the sign-on display stands in an open gate");
 }
 
-/// R6: what-the-gateway-changes and SECURITY.md: "also after admission".
+/// What-the-gateway-changes and SECURITY.md: "also after admission".
 #[test]
-fn review_r6_variables_and_terminal_types_inside_a_record_are_filtered_after_admission() {
+fn variables_and_terminal_types_inside_a_record_are_filtered_after_admission() {
     let mut bench = open_as("EVE", settings());
     let vt = write_subnegotiation(option::TERMINAL_TYPE, &[&[0u8][..], b"VT100"].concat());
     let record = keyed(Aid::ENTER, &[(20, 7, "1")]);
@@ -744,13 +735,12 @@ fn review_r6_variables_and_terminal_types_inside_a_record_are_filtered_after_adm
     }
 }
 
-/// R7: the admission of a printer lets a display through, with no gate before it.
+/// The admission of a printer lets a display through, with no gate before it.
 #[test]
-fn review_r7_no_display_session_follows_a_printer_session() {
-    let mut bench = Bench {
-        gate: Gate::new(Arc::new(Settings { printers: Printers::Ask, ..settings() }), Instant::now()),
-        now: Instant::now(),
-    };
+fn no_display_session_follows_a_printer_session() {
+    let now = Bench::new(settings()).now;
+    let gate = Gate::new(Arc::new(Settings { printers: Printers::Ask, ..settings() }), now);
+    let mut bench = Bench { gate, now };
     let kind = |name: &[u8]| write_subnegotiation(option::TERMINAL_TYPE, &[&[0u8][..], name].concat());
     let done = bench.client(&[kind(b"IBM-3812-1"), kind(b"IBM-3477-FC")].concat());
     assert_eq!(done.asked, ["signon -"]);
@@ -762,18 +752,18 @@ fn review_r7_no_display_session_follows_a_printer_session() {
     assert!(!(display_named_first && passed == 1 && menu.to_client.len() == 1), "a display session without a gate");
 }
 
-/// R8: any key that brings up another panel counts as an accepted password, which clears the refused ones.
+/// Any key that brings up another panel counts as an accepted password, which clears the refused ones.
 #[test]
-fn review_r8_help_is_no_accepted_password() {
+fn help_is_no_accepted_password() {
     let mut bench = Bench::at_form(settings());
     bench.client(&keyed(Aid::HELP, &[(6, 53, "ANNA")]));
     let done = bench.host(&display(true, "SIGN-ON HELP"));
     assert!(!done.told.contains(&"HostAccepted".to_owned()), "no password went to the host");
 }
 
-/// R9: a redraw without CLEAR over cells that the client filled with an attribute.
+/// A redraw without CLEAR over cells that the client filled with an attribute.
 #[test]
-fn review_r9_keyed_attribute_bytes_do_not_hide_a_form_drawn_without_clearing() {
+fn keyed_attribute_bytes_do_not_hide_a_form_drawn_without_clearing() {
     let mut bench = open_as("EVE", settings());
     let mut tokens = vec![Token::ClearUnit, Token::WriteToDisplay { cc1: 0, cc2: 0x18 }];
     tokens.extend(input(6, 40, 0x4000, 0x24, 40));
@@ -787,9 +777,9 @@ fn review_r9_keyed_attribute_bytes_do_not_hide_a_form_drawn_without_clearing() {
     assert!(!bench.gate.is_open(), "the sign-on display stands in an open gate");
 }
 
-/// R10: two USERs name nobody, but go to the host all the same, where an exempt network lets nobody in particular in.
+/// Two USERs name nobody, but go to the host all the same, where an exempt network lets nobody in particular in.
 #[test]
-fn review_r10_an_automatic_sign_on_that_names_nobody_is_not_passed_on() {
+fn an_automatic_sign_on_that_names_nobody_is_not_passed_on() {
     use crate::environ::{Kind, Variable};
     let mut bench = Bench::new(Settings { auto_sign_on: AutoSignOn::Challenge, ..settings() });
     let done = bench.client(&environ_wire(vec![
@@ -802,18 +792,18 @@ fn review_r10_an_automatic_sign_on_that_names_nobody_is_not_passed_on() {
     assert!(!(passed && asked == ["signon -"]), "ANNA is signed on, and the guard is asked for nobody");
 }
 
-/// R12: a password that went to the host is no guess if the client does not wait for the answer.
+/// A password that went to the host is no guess if the client does not wait for the answer.
 #[test]
-fn review_r12_who_hangs_up_before_the_host_answers_has_guessed() {
+fn who_hangs_up_before_the_host_answers_has_guessed() {
     let mut bench = Bench::at_form(settings());
     assert_eq!(bench.client(&sign_on("BOB")).to_host.len(), 1);
     let done = bench.event(Event::ClientClosed);
     assert_ne!(done.told, Vec::<String>::new(), "nothing counts this guess: the profile is disabled, nobody is locked");
 }
 
-/// R13: the answers to READ SCREEN and SAVE SCREEN at the form can be a sign-on of somebody else.
+/// The answers to READ SCREEN and SAVE SCREEN at the form can be a sign-on of somebody else.
 #[test]
-fn review_r13_an_answer_is_no_operator_record() {
+fn an_answer_is_no_operator_record() {
     for ask in
         [with(Flags::NONE, Opcode::READ_SCREEN, b"\x04\x62"), with(Flags::NONE, Opcode::SAVE_SCREEN, b"\x04\x02")]
     {
@@ -831,9 +821,9 @@ fn review_r13_an_answer_is_no_operator_record() {
     }
 }
 
-/// R14: who backs out of the second job's form is thrown out of the first as well.
+/// Who backs out of the second job's form is thrown out of the first as well.
 #[test]
-fn review_r14_leaving_the_second_form_returns_to_the_first_job() {
+fn leaving_the_second_form_returns_to_the_first_job() {
     let mut bench = open_as("EVE", settings());
     let save = with(Flags::NONE, Opcode::SAVE_SCREEN, b"\x04\x02");
     bench.host(&save);
@@ -845,9 +835,9 @@ fn review_r14_leaving_the_second_form_returns_to_the_first_job() {
     assert_ne!(done.asked, ["signon -"], "nobody is named: the policy refuses, both jobs end");
 }
 
-/// R15: a host that was slow to go on after an accepted sign-on has refused it, and the owner's failures are counted.
+/// A host that was slow to go on after an accepted sign-on has refused it, and the owner's failures are counted.
 #[test]
-fn review_r15_a_slow_program_is_no_refusal() {
+fn a_slow_program_is_no_refusal() {
     let mut bench = Bench::at_form(settings());
     bench.client(&sign_on("ANNA"));
     bench.host(&host_record(&write(&[Token::WriteToDisplay { cc1: 0, cc2: 0 }])));
