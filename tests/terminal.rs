@@ -177,7 +177,8 @@ fn what_real_hosts_sent_is_understood() {
         return skip("terminal", "no recorded traces; set SALLYPORT_TRACES to their folder");
     };
     let mut hosts = 0;
-    for trace in trace::read(&folder).into_iter().filter(|trace| trace.is_5250()) {
+    let displays = |trace: &trace::Trace| trace.is_5250() && !trace.name.contains("/print");
+    for trace in trace::read(&folder).into_iter().filter(displays) {
         for stretch in trace.stretches(From::Host) {
             let mut client = Client::new(Options::wide());
             client.receive(&stretch).unwrap_or_else(|error| panic!("{}: {error}", trace.name));

@@ -23,9 +23,11 @@
 //! Facts about hosts and clients: RFC 1205, RFC 4777, and the project's TN5250 reference.
 
 mod client;
+mod event;
 mod filter;
 mod host;
 mod saved;
+mod settings;
 
 use core::fmt;
 use core::time::Duration;
@@ -36,247 +38,22 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use policy::{Answer, Heading, Message, Notice, Prompt, Question, Report, Secret, User, Verdict};
 
-use crate::error::Error;
 use crate::gate::client::Due;
 use crate::gate::filter::{Filtered, Negotiation};
 use crate::gate::saved::Saved;
 use crate::prompt::{self, Keyed};
 use crate::screen::Screen;
-use crate::signon::{Layout, Taught};
+use crate::signon::Layout;
 use crate::telnet::{self, Frame, Splitter, Unit, option};
+
+pub use event::{Action, Close, Event, Side};
+pub use settings::{AutoSignOn, Limits, Order, Printers, Settings, SignOnFields};
 
 /// How many layouts of forms a connection learns; a host that shows more than this many different ones is not believed.
 const LAYOUTS_MAX: usize = 8;
 
 /// How many answers the host may be owed at a time before admission.
 const DUE_MAX: usize = 16;
-
-/// Which comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// The host checks the password, then the passcode is asked for.
-    #[default]
-    PasswordFirst,
-    /// The passcode is asked for before the record with the password reaches the host: guesses never get there.
-    CodeFirst,
-}
-
-/// What happens to a sign-on that comes in NEW-ENVIRON and would skip the sign-on display (RFC 4777 §5, §6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AutoSignOn {
-    /// The variables that make it are taken out; the host shows its sign-on display.
-    #[default]
-    Strip,
-    /// It passes; the user whom it names is challenged before the first display is shown.
-    Challenge,
-}
-
-/// Whether the program, menu and library fields of the form (and their variables in NEW-ENVIRON) may be filled in.
-///
-/// They act on the host as soon as the password is right, which in [`Order::PasswordFirst`] is before the passcode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SignOnFields {
-    /// A sign-on that fills one is not sent to the host; the user reads why.
-    #[default]
-    Refuse,
-    /// They are as any other field.
-    Allow,
-}
-
-/// What happens to printer sessions, which have no operator who could answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Printers {
-    /// The connection ends.
-    #[default]
-    Refuse,
-    /// The guard is asked about the source address, with no user; a challenge is a refusal.
-    Ask,
-}
-
-/// How long and how much, all in one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// From the connection to the host's first display.
-    pub negotiation: Duration,
-    /// From one record of the operator to the next while the form is up.
-    pub sign_on: Duration,
-    /// From a display record without a read to the judgement of what it shows.
-    pub settle: Duration,
-    /// From the operator's record to the host's reply.
-    pub reply: Duration,
-    /// From a question to its verdict.
-    pub verdict: Duration,
-    /// How long a prompt waits for its answer.
-    pub prompt: Duration,
-    /// How long a farewell stays up unless a key is pressed.
-    pub farewell: Duration,
-    /// Bytes of the host's that are kept while the client may not see them; then the host is no longer read.
-    pub hold: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            negotiation: Duration::from_secs(60),
-            sign_on: Duration::from_secs(60 * 60),
-            settle: Duration::from_secs(2),
-            reply: Duration::from_secs(5 * 60),
-            verdict: Duration::from_secs(60),
-            prompt: Duration::from_secs(5 * 60),
-            farewell: Duration::from_secs(20),
-            hold: 256 * 1024,
-        }
-    }
-}
-
-/// What an administrator sets for a host.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Which comes first.
-    pub order: Order,
-    /// Sign-ons in NEW-ENVIRON.
-    pub auto_sign_on: AutoSignOn,
-    /// Program, menu and library.
-    pub sign_on_fields: SignOnFields,
-    /// Printer sessions.
-    pub printers: Printers,
-    /// Sign-on displays that the structure alone would not tell.
-    pub forms: Vec<Taught>,
-    /// How long and how much.
-    pub limits: Limits,
-}
-
-/// What goes into a gate. `Debug` shows how many bytes there are, never which.
-pub enum Event<'a> {
-    /// Bytes from the client, cut anywhere.
-    Client(&'a [u8]),
-    /// Bytes from the host, cut anywhere.
-    Host(&'a [u8]),
-    /// The guard's reply to the question.
-    Verdict(Verdict),
-    /// [`Gate::deadline`] has come.
-    Timeout,
-    /// The client closed its end.
-    ClientClosed,
-    /// The host closed its end.
-    HostClosed,
-    /// An operator, a shutdown or a rule ends the session.
-    End(Notice),
-}
-
-/// What comes out of a gate, to be done in order. `Debug` shows how many bytes there are, never which.
-pub enum Action {
-    /// Send to the client, in one write.
-    ToClient(Bytes),
-    /// Send to the host, in one write.
-    ToHost(Bytes),
-    /// Ask the guard; its verdict comes back as [`Event::Verdict`].
-    Ask(Question),
-    /// Tell the guard; nobody waits.
-    Tell(Report),
-    /// Send what was ordered before, then close both connections. Nothing follows.
-    Close(Close),
-}
-
-impl fmt::Debug for Event<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(bytes) => write!(f, "Client({} bytes)", bytes.len()),
-            Self::Host(bytes) => write!(f, "Host({} bytes)", bytes.len()),
-            Self::Verdict(verdict) => f.debug_tuple("Verdict").field(verdict).finish(),
-            Self::Timeout => f.write_str("Timeout"),
-            Self::ClientClosed => f.write_str("ClientClosed"),
-            Self::HostClosed => f.write_str("HostClosed"),
-            Self::End(notice) => f.debug_tuple("End").field(notice).finish(),
-        }
-    }
-}
-
-impl fmt::Debug for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ToClient(bytes) => write!(f, "ToClient({} bytes)", bytes.len()),
-            Self::ToHost(bytes) => write!(f, "ToHost({} bytes)", bytes.len()),
-            Self::Ask(question) => f.debug_tuple("Ask").field(question).finish(),
-            Self::Tell(report) => f.debug_tuple("Tell").field(report).finish(),
-            Self::Close(close) => f.debug_tuple("Close").field(close).finish(),
-        }
-    }
-}
-
-/// One of the two ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Where the user sits.
-    Client,
-    /// The IBM i.
-    Host,
-}
-
-/// Why a connection ended, and by whose doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Close {
-    /// The client closed.
-    Client,
-    /// The host closed.
-    Host,
-    /// The guard refused.
-    Refused,
-    /// The user left the prompt.
-    Cancelled,
-    /// The passcode's tries or time were used up.
-    Exhausted,
-    /// Nothing came in the time allowed; what was waited for.
-    Timeout(&'static str),
-    /// Bytes that are no telnet or no 5250.
-    Malformed(Side, Error),
-    /// Something that may not be, from a client that is not admitted.
-    Forbidden(&'static str),
-    /// The guard could not decide.
-    Unavailable,
-    /// An operator or a shutdown ended it.
-    Ended,
-    /// The relay and the gate disagree; a fault of ours.
-    Fault(&'static str),
-    /// Reading from or writing to one side failed.
-    Broken(Side),
-}
-
-impl Close {
-    /// The end that goes with a notice of the guard's or of an operator's.
-    const fn by(notice: Notice) -> Self {
-        match notice {
-            Notice::Refused => Self::Refused,
-            Notice::Exhausted | Notice::Expired => Self::Exhausted,
-            Notice::Cancelled => Self::Cancelled,
-            Notice::Unavailable => Self::Unavailable,
-            Notice::Ended => Self::Ended,
-        }
-    }
-}
-
-impl fmt::Display for Close {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = |side: Side| match side {
-            Side::Client => "client",
-            Side::Host => "host",
-        };
-        match *self {
-            Self::Client => f.write_str("closed by the client"),
-            Self::Host => f.write_str("closed by the host"),
-            Self::Refused => f.write_str("refused"),
-            Self::Cancelled => f.write_str("cancelled by the user"),
-            Self::Exhausted => f.write_str("no valid passcode"),
-            Self::Timeout(what) => write!(f, "timed out: {what}"),
-            Self::Malformed(from, error) => write!(f, "malformed data from the {}: {error}", side(from)),
-            Self::Forbidden(what) => write!(f, "not allowed: {what}"),
-            Self::Unavailable => f.write_str("no decision possible"),
-            Self::Ended => f.write_str("ended by an operator or a shutdown"),
-            Self::Fault(what) => write!(f, "internal fault: {what}"),
-            Self::Broken(from) => write!(f, "connection to the {} broken", side(from)),
-        }
-    }
-}
 
 /// One direction's bytes that are not yet a whole unit.
 struct Stream {
@@ -605,12 +382,17 @@ impl Gate {
         let open = self.is_open();
         let filtered = match frame.unit {
             Unit::Record { embedded: true } => {
-                // Commands inside a record go ahead of it, through the same filter.
+                let mut commands = Vec::new();
                 for wire in telnet::embedded(&frame.wire) {
-                    let mut command = Stream { buffer: BytesMut::from(wire.as_ref()), splitter: Splitter::new() };
-                    if let Some(frame) = command.take(Side::Client)? {
-                        self.client_unit(frame, now, out)?;
-                    }
+                    let mut stream = Stream { buffer: BytesMut::from(wire.as_ref()), splitter: Splitter::new() };
+                    commands.extend(stream.take(Side::Client)?);
+                }
+                if open && commands.iter().all(|command| matches!(command.unit, Unit::Command(_))) {
+                    return self.client_record(frame, now, out);
+                }
+                // What negotiates goes ahead of the record that it stands in, through the same filter as ever.
+                for command in commands {
+                    self.client_unit(command, now, out)?;
                 }
                 let wire = telnet::write_record(&telnet::unescape(&frame.wire));
                 return self.client_record(Frame { wire, unit: Unit::Record { embedded: false } }, now, out);
