@@ -380,6 +380,10 @@ impl Gate {
 
     fn client_unit(&mut self, frame: Frame, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
         let open = self.is_open();
+        if self.is_leaving() && !matches!(frame.unit, Unit::Record { .. }) {
+            // There is no host any more that it could be for.
+            return Ok(());
+        }
         let filtered = match frame.unit {
             Unit::Record { embedded: true } => {
                 let mut commands = Vec::new();
