@@ -226,6 +226,10 @@ pub struct Limits {
     pub connections_per_source: usize,
     /// Connections that are not admitted yet.
     pub unauthenticated: usize,
+    /// Connections of one source address that are not admitted yet.
+    pub unauthenticated_per_source: usize,
+    /// Connections that one source address may open within a minute.
+    pub connects_per_minute: u32,
     /// How long a PROXY header and a TLS handshake may take, each.
     pub handshake: Duration,
     /// How long connecting to a host may take.
@@ -242,6 +246,8 @@ impl Default for Limits {
             connections: 5_000,
             connections_per_source: 500,
             unauthenticated: 1_000,
+            unauthenticated_per_source: 250,
+            connects_per_minute: 300,
             handshake: Duration::from_secs(10),
             host_connect: Duration::from_secs(10),
             sign_on: Duration::from_secs(3_600),

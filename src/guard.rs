@@ -11,8 +11,10 @@
 //!
 //! Invariants: [`Guard::answer`] returns no error, and there is no failure that a caller could take for consent: whatever
 //! does not work ends in `Refuse { Unavailable, close }`. The audit entry is on the disk before `Admit` is returned. A try is
-//! taken off before anything is compared. Nothing is kept in memory between two questions, so that rules count at once and
-//! restarts forget nothing.
+//! taken off before anything is compared. Nothing that bears on a decision is kept in memory between two questions, so that
+//! rules count at once and restarts forget nothing.
+
+mod decoy;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -73,6 +75,8 @@ pub struct Peer {
     pub source: SocketAddr,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
+    /// Whether passcodes are asked for before the host has seen the password, so that strangers can ask for them.
+    pub code_first: bool,
 }
 
 /// Names and zone that stand on screens, in messages and in the audit.
@@ -97,6 +101,7 @@ struct Inner {
     key: Key,
     names: Names,
     system: System,
+    pace: decoy::Pace,
 }
 
 /// What kept the guard from deciding.
@@ -132,7 +137,7 @@ impl Guard {
         if let Some(latest) = store.latest_time().await? {
             system.not_before(latest);
         }
-        Ok(Self(Arc::new(Inner { store, mailer, key, names, system })))
+        Ok(Self(Arc::new(Inner { store, mailer, key, names, system, pace: decoy::Pace::default() })))
     }
 
     /// Answers a question of `peer`'s gate. What has begun is carried to its end even where nobody waits for the answer
@@ -225,6 +230,9 @@ impl Inner {
         let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);
         let entry = self.decided(peer, attempt, decision);
+        if decoy::is_due(peer, attempt, decision, &rules, &history) {
+            return self.decoy(peer, attempt, &rules.settings, entry, Cause::SignOn).await;
+        }
         match decision.effect {
             Effect::Deny => {
                 self.store.append(entry).await?;
@@ -266,12 +274,18 @@ impl Inner {
 
     async fn resend(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
         let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
-        if let Some(verdict) = self.denied_since(peer, attempt, decide(&rules, attempt, &history)).await? {
+        let decision = decide(&rules, attempt, &history);
+        let decoy = decoy::is_due(peer, attempt, decision, &rules, &history);
+        if !decoy && let Some(verdict) = self.denied_since(peer, attempt, decision).await? {
             return Ok(verdict);
         }
         let Some(current) = self.store.challenge(attempt, peer.connection.as_str()).await? else {
             return self.unasked(peer, attempt).await;
         };
+        if decoy {
+            let entry = self.decided(peer, attempt, decision);
+            return self.decoy(peer, attempt, &rules.settings, entry, Cause::Resend(&current)).await;
+        }
         let entry = self.entry_of(peer, attempt, Event::SignOn, Outcome::Challenged).reason("resend");
         self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::Resend(&current)).await
     }
@@ -279,13 +293,19 @@ impl Inner {
     async fn passcode(&self, peer: &Peer, attempt: &Attempt, passcode: &Secret<String>) -> Result<Verdict, Fault> {
         let connection = peer.connection.as_str();
         let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
-        if let Some(verdict) = self.denied_since(peer, attempt, decide(&rules, attempt, &history)).await? {
+        let decision = decide(&rules, attempt, &history);
+        let decoy = decoy::is_due(peer, attempt, decision, &rules, &history);
+        if !decoy && let Some(verdict) = self.denied_since(peer, attempt, decision).await? {
             return Ok(verdict);
         }
         let (Some(current), Some(user)) = (self.store.challenge(attempt, connection).await?, &attempt.user) else {
             return self.unasked(peer, attempt).await;
         };
         if current.expires_at <= attempt.at {
+            if decoy {
+                let entry = self.decided(peer, attempt, decision);
+                return self.decoy(peer, attempt, &rules.settings, entry, Cause::Expired).await;
+            }
             let entry = self.entry_of(peer, attempt, Event::SignOn, Outcome::Challenged).reason("passcode-expired");
             return self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::Expired).await;
         }
@@ -304,7 +324,8 @@ impl Inner {
         };
         let binding =
             Binding { challenge: &taken.challenge.id, user, connection, host: &peer.host, service: peer.service };
-        if self.key.fits(&binding, &passcode, &taken.hash) {
+        // A decoy has no hash. And should the challenge be from before the rules came to deny, nothing is right any more.
+        if self.key.fits(&binding, &passcode, &taken.hash) && !decoy {
             let right = entry(Outcome::Allowed, "passcode-right");
             if self.store.consume(taken.challenge.id.clone(), attempt.clone(), right).await? {
                 return Ok(Verdict::Admit);
@@ -340,19 +361,8 @@ impl Inner {
             self.store.append(entry).await?;
             return Ok(refuse(Notice::Refused));
         };
-        let digits = u8::try_from(settings.passcode_digits).unwrap_or(policy::challenge::DIGITS_MAX);
-        let passcode = self.system.passcode(digits)?;
-        let challenge = Challenge {
-            id: self.system.id()?,
-            destination: mask(&contact.address),
-            prefix: self.system.prefix()?,
-            digits,
-            tries_left: u8::try_from(settings.passcode_tries).unwrap_or(1),
-            expires_at: attempt
-                .at
-                .checked_add(SignedDuration::from_secs(i64::from(settings.passcode_expiry)))
-                .unwrap_or(attempt.at),
-        };
+        let challenge = self.draft(attempt, settings, &contact.address)?;
+        let passcode = self.system.passcode(challenge.digits)?;
         let connection = peer.connection.as_str();
         let binding = Binding { challenge: &challenge.id, user, connection, host: &peer.host, service: peer.service };
         let new = NewChallenge {
@@ -360,14 +370,14 @@ impl Inner {
             attempt: attempt.clone(),
             user: user.clone(),
             connection: connection.to_owned(),
-            contact: contact.id,
+            contact: Some(contact.id),
             hash: self.key.hash(&binding, &passcode),
             resend: matches!(cause, Cause::Resend(_)),
         };
         let entry = Entry { challenge: Some(challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry };
         match self.store.open_challenge(new, settings.clone(), entry).await? {
             Opened::Open => {}
-            kept @ (Opened::TooSoon | Opened::UserBudget | Opened::SourceBudget) => {
+            kept @ (Opened::TooSoon | Opened::UserBudget | Opened::PairBudget | Opened::SourceBudget) => {
                 return self.not_sent(peer, attempt, user, kept, cause).await;
             }
         }
@@ -383,8 +393,25 @@ impl Inner {
             gateway: &self.names.gateway,
         }
         .message();
+        let begun = self.system.instant();
         let sent = self.mailer.send(&contact.address, &message).await;
+        self.pace.note(self.system.instant().saturating_duration_since(begun), sent.is_err());
         self.delivered(peer, attempt, user, &challenge, sent, cause).await
+    }
+
+    /// A challenge that goes to `address`, with nothing in it yet.
+    fn draft(&self, attempt: &Attempt, settings: &Settings, address: &str) -> Result<Challenge, Fault> {
+        Ok(Challenge {
+            id: self.system.id()?,
+            destination: mask(address),
+            prefix: self.system.prefix()?,
+            digits: u8::try_from(settings.passcode_digits).unwrap_or(policy::challenge::DIGITS_MAX),
+            tries_left: u8::try_from(settings.passcode_tries).unwrap_or(1),
+            expires_at: attempt
+                .at
+                .checked_add(SignedDuration::from_secs(i64::from(settings.passcode_expiry)))
+                .unwrap_or(attempt.at),
+        })
     }
 
     /// Prompts for a passcode that was sent; refuses, without counting a failure, where it was not.
@@ -427,12 +454,7 @@ impl Inner {
         why: Opened,
         cause: Cause<'_>,
     ) -> Result<Verdict, Fault> {
-        let reason = match why {
-            Opened::SourceBudget => "send-budget-of-source",
-            Opened::UserBudget => "send-budget-of-user",
-            Opened::TooSoon | Opened::Open => "send-pause",
-        };
-        let entry = self.entry_of(peer, attempt, Event::PasscodeSent, Outcome::Denied).reason(reason);
+        let entry = self.entry_of(peer, attempt, Event::PasscodeSent, Outcome::Denied).reason(why.code());
         self.store.append(entry).await?;
         match cause {
             Cause::Resend(current) if attempt.at < current.expires_at => {

@@ -1,18 +1,27 @@
-//! How many connections there may be: in all, of one source, and that are not admitted yet.
+//! How many connections there may be: in all, of one source, and that are not admitted yet; and how fast a source may open them.
 //!
 //! ```text
 //!   accept ──▶ Place ──of(source)──▶ counted per source too ──admitted()──▶ no longer counted as unauthenticated
 //!               └── dropped: all its counts go down, also when its task panics
 //! ```
 //!
-//! IPv6 sources are counted by their /64, which is what one customer has.
+//! IPv6 sources are counted by their /64, which is what one customer has. Whoever is turned away costs no audit entry.
+//!
+//! The rate is a token bucket, kept as one time for each source: when its bucket will be full again. A source whose bucket
+//! is full is as good as one never seen, and forgotten.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::config::Limits;
+
+/// How long an empty bucket takes to fill.
+const MINUTE: Duration = Duration::from_secs(60);
+/// How many buckets there may be before those that are full are looked for.
+const BUCKETS: usize = 4_096;
 
 /// Counts connections.
 #[derive(Debug, Clone)]
@@ -23,6 +32,9 @@ struct Inner {
     connections: usize,
     connections_per_source: usize,
     unauthenticated: usize,
+    unauthenticated_per_source: usize,
+    /// How long a bucket takes to gain one connection.
+    interval: Duration,
     counts: Mutex<Counts>,
 }
 
@@ -30,8 +42,19 @@ struct Inner {
 struct Counts {
     connections: usize,
     unauthenticated: usize,
-    sources: HashMap<IpAddr, usize>,
+    sources: HashMap<IpAddr, OfSource>,
+    /// When the bucket of a source will be full again.
+    buckets: HashMap<IpAddr, Instant>,
+    /// At how many buckets those that are full are looked for.
+    sweep_at: usize,
     refused: u64,
+}
+
+/// The connections of one source.
+#[derive(Debug, Default, Clone, Copy)]
+struct OfSource {
+    connections: usize,
+    unauthenticated: usize,
 }
 
 /// Which limit a connection would exceed.
@@ -46,6 +69,12 @@ pub enum Full {
     /// Connections that are not admitted yet.
     #[error("limits.unauthenticated is reached")]
     Unauthenticated,
+    /// Connections of its source that are not admitted yet.
+    #[error("limits.unauthenticated_per_source is reached")]
+    UnauthenticatedOfSource,
+    /// Connections that its source opened within a minute.
+    #[error("limits.connects_per_minute is reached")]
+    Rate,
 }
 
 /// One connection's place among all.
@@ -64,6 +93,8 @@ impl Limiter {
             connections: limits.connections,
             connections_per_source: limits.connections_per_source,
             unauthenticated: limits.unauthenticated,
+            unauthenticated_per_source: limits.unauthenticated_per_source,
+            interval: MINUTE / limits.connects_per_minute.max(1),
             counts: Mutex::default(),
         }))
     }
@@ -95,19 +126,30 @@ impl Limiter {
 }
 
 impl Place {
-    /// Counts the connection for its source.
+    /// Counts the connection, opened at `now`, for its source.
     ///
     /// # Errors
-    /// Where the source has as many as it may.
-    pub fn of(&mut self, source: IpAddr) -> Result<(), Full> {
+    /// Where the source has as many as it may, or opened too many lately.
+    pub fn of(&mut self, source: IpAddr, now: Instant) -> Result<(), Full> {
         let key = key(source);
-        let mut counts = self.inner.counts();
+        let inner = &*self.inner;
+        let mut counts = inner.counts();
         let count = counts.sources.get(&key).copied().unwrap_or_default();
-        if count >= self.inner.connections_per_source {
+        let full = if !counts.take_token(key, inner.interval, now) {
+            Some(Full::Rate)
+        } else if count.connections >= inner.connections_per_source {
+            Some(Full::Source)
+        } else if count.unauthenticated >= inner.unauthenticated_per_source {
+            Some(Full::UnauthenticatedOfSource)
+        } else {
+            None
+        };
+        if let Some(full) = full {
             counts.refused += 1;
-            return Err(Full::Source);
+            return Err(full);
         }
-        counts.sources.insert(key, count + 1);
+        let more = OfSource { connections: count.connections + 1, unauthenticated: count.unauthenticated + 1 };
+        counts.sources.insert(key, more);
         drop(counts);
         self.source = Some(key);
         Ok(())
@@ -116,7 +158,11 @@ impl Place {
     /// The connection is admitted.
     pub fn admitted(&mut self) {
         if std::mem::take(&mut self.unauthenticated) {
-            self.inner.counts().unauthenticated -= 1;
+            let mut counts = self.inner.counts();
+            counts.unauthenticated -= 1;
+            if let Some(count) = self.source.and_then(|source| counts.sources.get_mut(&source)) {
+                count.unauthenticated -= 1;
+            }
         }
     }
 }
@@ -129,8 +175,8 @@ impl Drop for Place {
         if let Some(source) = self.source
             && let Entry::Occupied(mut count) = counts.sources.entry(source)
         {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
+            count.get_mut().connections -= 1;
+            if count.get().connections == 0 {
                 count.remove();
             }
         }
@@ -141,6 +187,23 @@ impl Inner {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // Each change is a single step, so what a panic left behind is right.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Takes a connection out of the bucket of `key`: whether there was one.
+    fn take_token(&mut self, key: IpAddr, interval: Duration, now: Instant) -> bool {
+        let full_at = self.buckets.get(&key).copied().filter(|full_at| *full_at > now).unwrap_or(now) + interval;
+        // Half an interval of grace: what a minute holds need not be a whole number of intervals.
+        if full_at.saturating_duration_since(now) > MINUTE + interval / 2 {
+            return false;
+        }
+        if self.buckets.len() >= self.sweep_at.max(BUCKETS) {
+            self.buckets.retain(|_, full_at| *full_at > now);
+            self.sweep_at = self.buckets.len().saturating_mul(2);
+        }
+        self.buckets.insert(key, full_at);
+        true
     }
 }
 
@@ -158,6 +221,10 @@ mod tests {
     fn limiter() -> Limiter {
         let limits = Limits { connections: 3, connections_per_source: 2, unauthenticated: 2, ..Limits::default() };
         Limiter::new(&limits)
+    }
+
+    fn now() -> Instant {
+        crate::system::System::new().instant()
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -196,11 +263,65 @@ mod tests {
             ("2001:db8:0:1::3", Ok(())),
         ] {
             let mut place = limiter.take().unwrap();
-            assert_eq!(place.of(ip(source)), expected, "{source}");
+            assert_eq!(place.of(ip(source), now()), expected, "{source}");
             places.push(place);
         }
         places.clear();
         assert!(limiter.0.counts().sources.is_empty());
+    }
+
+    #[test]
+    fn connections_of_one_source_that_are_not_admitted() {
+        let limits = Limits { unauthenticated_per_source: 2, ..Limits::default() };
+        let limiter = Limiter::new(&limits);
+        let take = |source| {
+            let mut place = limiter.take().unwrap();
+            place.of(ip(source), now()).map(|()| place)
+        };
+        let mut first = take("192.0.2.1").unwrap();
+        let second = take("192.0.2.1").unwrap();
+        assert_eq!(take("192.0.2.1").unwrap_err(), Full::UnauthenticatedOfSource);
+        let other = take("192.0.2.2").unwrap();
+        first.admitted();
+        let third = take("192.0.2.1").unwrap();
+        assert_eq!(take("192.0.2.1").unwrap_err(), Full::UnauthenticatedOfSource);
+        drop((first, second, third, other));
+        let counts = limiter.0.counts();
+        assert_eq!((counts.unauthenticated, counts.sources.len()), (0, 0));
+    }
+
+    #[test]
+    fn connects_of_one_source_within_a_minute() {
+        let limiter = Limiter::new(&Limits { connects_per_minute: 7, ..Limits::default() });
+        let start = now();
+        let connect = |source, second| {
+            let mut place = limiter.take().unwrap();
+            place.of(ip(source), start + Duration::from_secs(second))
+        };
+        for _ in 0..7 {
+            assert_eq!(connect("192.0.2.1", 0), Ok(()));
+        }
+        assert_eq!(connect("192.0.2.1", 0), Err(Full::Rate));
+        assert_eq!(connect("192.0.2.2", 0), Ok(()), "another source");
+        assert_eq!(connect("192.0.2.1", 9), Ok(()), "60 / 7 seconds later, one more");
+        assert_eq!(connect("192.0.2.1", 9), Err(Full::Rate));
+        for _ in 0..7 {
+            assert_eq!(connect("192.0.2.1", 100), Ok(()), "after a quiet time as many as at first");
+        }
+        assert_eq!(connect("192.0.2.1", 100), Err(Full::Rate));
+        assert_eq!(limiter.refused(), 3);
+    }
+
+    #[test]
+    fn buckets_that_are_full_are_forgotten() {
+        let limiter = Limiter::new(&Limits { connects_per_minute: 60, ..Limits::default() });
+        let start = now();
+        for number in 0..20_000_u32 {
+            let source = IpAddr::V4((0x0A00_0000 + number).into());
+            let at = start + Duration::from_millis(u64::from(number));
+            assert!(limiter.0.counts().take_token(source, limiter.0.interval, at));
+        }
+        assert!(limiter.0.counts().buckets.len() <= BUCKETS, "{}", limiter.0.counts().buckets.len());
     }
 
     #[test]

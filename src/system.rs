@@ -10,6 +10,19 @@ use jiff::{SignedDuration, Timestamp};
 use policy::challenge;
 use policy::secret::Secret;
 
+/// Has no image of this process' memory, which holds keys and passwords, end up in a file or in another user's debugger
+/// (checklist C-55).
+///
+/// # Errors
+/// Where the operating system does not allow it.
+pub fn forbid_core_dumps() -> std::io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // The limit does not hold for dumps that go to a program (core_pattern "|..."); this does.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
 /// The operating system's randomness gave nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gives no random numbers")]
@@ -186,6 +199,14 @@ mod tests {
         assert_eq!(latest.tick(at(-3590), instant(25)), at(25), "and goes on");
         assert_eq!(latest.tick(at(7200), instant(30)), at(7200), "set forward");
         assert_eq!(latest.tick(at(40), instant(40)), at(7210), "and back again");
+    }
+
+    #[test]
+    fn no_core_is_dumped() {
+        use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+        forbid_core_dumps().unwrap();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
     }
 
     #[test]

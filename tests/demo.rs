@@ -83,6 +83,13 @@ impl Drop for Demo {
     }
 }
 
+#[test]
+fn a_demo_that_crashes_leaves_no_core() {
+    let demo = Demo::start(&[]);
+    assert_eq!(crate::faults::core_max(demo.process.id()), "0");
+    demo.stop();
+}
+
 struct Terminal(PtySession);
 
 impl Terminal {

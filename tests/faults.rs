@@ -148,6 +148,33 @@ fn silent_connections_are_ended_and_do_not_keep_others_out() {
     });
 }
 
+/// The most bytes of a core dump that the process may write.
+pub(crate) fn core_max(process: u32) -> String {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    line.split_whitespace().nth_back(2).unwrap().to_owned()
+}
+
+#[test]
+fn a_gateway_that_crashes_leaves_no_core() {
+    let site = Site::start(Plan::default());
+    assert_eq!(core_max(site.process.id()), "0");
+}
+
+#[test]
+fn who_connects_too_often_is_turned_away_and_may_come_back() {
+    let site = Site::start(Plan { limits: "connects_per_minute = 30\n", ..Plan::default() });
+    let connect = || {
+        let mut stream = TcpStream::connect(site.gateway).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.read_exact(&mut [0; 3]).is_ok()
+    };
+    let served = (0..60).filter(|_| connect()).count();
+    assert!((30..45).contains(&served), "{served} of 60");
+    pause(Duration::from_secs(3));
+    assert!(connect());
+}
+
 #[test]
 fn rubbish_ends_the_connection() {
     let site = Site::start(Plan::default());

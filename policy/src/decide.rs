@@ -6,7 +6,7 @@
 //!                   or user-from-source locked            → deny
 //!   network-deny    the network rule says deny            → deny
 //!   always          the user is marked "always"           skips the next step
-//!   network-exempt  the network rule says exempt          → allow
+//!   network-exempt  the network rule says exempt          → allow        (nobody named: only if the setting unnamed says so)
 //!   user            unknown, not registered, no contact   → deny
 //!   repeat          a repeat window is open               → allow
 //!   passcode                                              → challenge
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use crate::attempt::Attempt;
 use crate::history::History;
 use crate::lockout::later;
-use crate::rule::{Enforcement, Network, Rules, Treatment};
+use crate::rule::{Enforcement, Network, Rules, Treatment, Unnamed};
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -131,7 +131,10 @@ impl Reason {
             Self::NetworkDenied | Self::NetworkExempt => {
                 "sallyport network remove NUMBER, or add a more specific network with another treatment"
             }
-            Self::UserUnknown => "teach the gateway the host's sign-on display: [[host.form]] in the configuration",
+            Self::UserUnknown => {
+                "teach the gateway the host's sign-on display: [[host.form]] in the configuration; or, for printer sessions \
+                 and default users, exempt their network and: sallyport settings set unnamed exempt"
+            }
             Self::UserNotRegistered => "sallyport user add USER, then sallyport contact add USER ADDRESS",
             Self::NoContact => "sallyport contact add USER ADDRESS",
             Self::RepeatWindow => "sallyport settings set repeat.minutes 0, or wait until the window closes",
@@ -294,6 +297,18 @@ fn steps(
     listener.step("always", format_args!("{}", if always { "the user is always challenged" } else { "not set" }), None);
 
     match network {
+        Some(rule)
+            if rule.treatment == Treatment::Exempt
+                && attempt.user.is_none()
+                && rules.settings.unnamed == Unnamed::Refuse =>
+        {
+            let id = rule.id;
+            listener.step(
+                "network-exempt",
+                format_args!("rule {id} exempts, but unnamed is refuse: nobody is named"),
+                None,
+            );
+        }
         Some(rule) if rule.treatment == Treatment::Exempt && !always => {
             decided!("network-exempt", Allow, NetworkExempt, "rule {} ({}) exempts", rule.id, rule.block);
         }

@@ -27,5 +27,5 @@ pub use decide::{Decision, Effect, Reason, Step, decide, explain};
 pub use dialogue::{Answer, Heading, Message, Notice, PasscodePrompt, Prompt, Question, Report, Verdict};
 pub use history::{Admission, History, Standing};
 pub use lockout::{Failure, Scope, Tally};
-pub use rule::{Enforcement, Network, Networks, Rules, Setting, Settings, Treatment};
+pub use rule::{Enforcement, Network, Networks, Rules, Setting, Settings, Treatment, Unnamed};
 pub use secret::Secret;

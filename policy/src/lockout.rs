@@ -9,8 +9,14 @@
 //!
 //! A failure is a wrong passcode or a password that the host refused. A right passcode clears the wrong passcodes, an
 //! accepted password the refused ones, so that neither who has only the mailbox nor who has only the password can clear
-//! the other's count. Locks rise: each is twice as long as the one before. A failure while locked cannot happen (nothing is
-//! evaluated then); should one be counted all the same, it never shortens a lock.
+//! the other's count. Locks rise: each is twice as long as the one before.
+//!
+//! No passcode is evaluated while a lock is in force, but where the host sees the password first it may still refuse some
+//! then: those count for pair and source, and never shorten a lock.
+//!
+//! One source alone locks nobody out elsewhere: for the user everywhere counts a failure only where its pair was not locked
+//! and has fewer failures than lock it ([`Tally::counts_everywhere`]). And since anybody can have the host refuse passwords,
+//! only wrong passcodes lock for good: a user, or, at the same count, one pair.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -79,6 +85,12 @@ impl Tally {
         self.locked_until.filter(|until| now < *until)
     }
 
+    /// Whether one more failure of this pair counts for its user everywhere.
+    #[must_use]
+    pub fn counts_everywhere(&self, settings: &Settings, now: Timestamp) -> bool {
+        self.lock(now).is_none() && self.total() < settings.lockout_pair_failures
+    }
+
     /// The tally after one more failure.
     #[must_use]
     pub fn failed(mut self, scope: Scope, failure: Failure, settings: &Settings, now: Timestamp) -> Self {
@@ -119,7 +131,7 @@ impl Tally {
             Scope::Pair => (settings.lockout_pair_failures, settings.lockout_user_minutes),
             Scope::Source => (settings.lockout_source_failures, settings.lockout_source_minutes),
         };
-        if scope == Scope::User && total >= settings.lockout_user_ceiling {
+        if scope != Scope::Source && self.passcodes >= settings.lockout_user_ceiling {
             return Some(Timestamp::MAX);
         }
         if total.checked_rem(limit) == Some(0) {
@@ -193,9 +205,39 @@ mod tests {
     }
 
     #[test]
-    fn one_source_cannot_lock_the_user_everywhere_in_one_go() {
+    fn one_source_adds_a_share_to_the_user_and_nothing_while_it_waits() {
         let settings = Settings::default();
         assert!(settings.lockout_pair_failures < settings.lockout_user_failures);
+        let (mut pair, mut counted) = (Tally::default(), 0);
+        for second in 0..100_000 {
+            counted += u32::from(pair.counts_everywhere(&settings, at(second)));
+            pair = pair.failed(Scope::Pair, Failure::Passcode, &settings, at(second));
+            if second == 10 {
+                assert_eq!(counted, 3, "the third failure makes the source wait");
+            }
+        }
+        assert!(counted < settings.lockout_user_failures, "{counted}");
+        let patient = Tally { passcodes: 4, ..Tally::default() };
+        assert!(patient.counts_everywhere(&settings, at(0)));
+        assert!(
+            !patient
+                .failed(Scope::Pair, Failure::Passcode, &settings, at(0))
+                .counts_everywhere(&settings, Timestamp::MAX)
+        );
+    }
+
+    #[test]
+    fn refused_passwords_never_lock_for_good_and_wrong_passcodes_do() {
+        let settings = Settings::default();
+        for scope in [Scope::User, Scope::Pair] {
+            let (mut passwords, mut passcodes) = (Tally::default(), Tally::default());
+            for _ in 0..1_000 {
+                passwords = passwords.failed(scope, Failure::Password, &settings, at(0));
+                passcodes = passcodes.failed(scope, Failure::Passcode, &settings, at(0));
+            }
+            assert!(passwords.locked_until.unwrap() <= at(24 * 60 * 60), "{scope:?}");
+            assert_eq!(passcodes.locked_until, Some(Timestamp::MAX), "{scope:?}");
+        }
     }
 
     #[test]

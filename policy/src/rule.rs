@@ -256,6 +256,29 @@ impl Enforcement {
     }
 }
 
+/// Whether somebody whom the sign-on did not name is let in from an exempt network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unnamed {
+    /// No.
+    #[default]
+    Refuse,
+    /// Yes.
+    Exempt,
+}
+
+impl Unnamed {
+    const NAMES: [&'static str; 2] = ["refuse", "exempt"];
+
+    /// The name in settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Exempt => "exempt",
+        }
+    }
+}
+
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -352,6 +375,13 @@ const ENFORCEMENT: Setting = Setting {
     reason: "A gateway that lets people in by default protects nothing. observe is for the weeks before the switch-over.",
 };
 
+const UNNAMED: Setting = Setting {
+    name: "unnamed",
+    kind: Kind::Choice { values: &Unnamed::NAMES, default: "refuse" },
+    meaning: "Whether somebody whom the sign-on did not name (a printer session, a workstation entry with a default user, a sign-on display that the gateway does not know) is let in from an exempt network.",
+    reason: "Nobody can tell whether that is a user who is disabled, locked or always to be asked.",
+};
+
 macro_rules! settings {
     ($($field:ident $name:literal $unit:literal $min:literal..=$max:literal default $default:literal: $meaning:literal, $reason:literal;)*) => {
         /// The values of all settings.
@@ -359,12 +389,15 @@ macro_rules! settings {
         pub struct Settings {
             /// Whether decisions bind.
             pub enforcement: Enforcement,
+            /// Whether somebody unnamed is let in from an exempt network.
+            pub unnamed: Unnamed,
             $(#[doc = $meaning] pub $field: u32,)*
         }
 
         /// All settings there are.
         pub const SETTINGS: &[Setting] = &[
             ENFORCEMENT,
+            UNNAMED,
             $(Setting {
                 name: $name,
                 kind: Kind::Number { unit: $unit, min: $min, max: $max, default: $default },
@@ -375,7 +408,7 @@ macro_rules! settings {
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { enforcement: Enforcement::default(), $($field: $default,)* }
+                Self { enforcement: Enforcement::default(), unnamed: Unnamed::default(), $($field: $default,)* }
             }
         }
 
@@ -392,6 +425,13 @@ macro_rules! settings {
                             "off" => Enforcement::Off,
                             "observe" => Enforcement::Observe,
                             "enforce" => Enforcement::Enforce,
+                            _ => return Err(SettingError::range(setting)),
+                        };
+                    }
+                    "unnamed" => {
+                        self.unnamed = match text.trim() {
+                            "refuse" => Unnamed::Refuse,
+                            "exempt" => Unnamed::Exempt,
                             _ => return Err(SettingError::range(setting)),
                         };
                     }
@@ -414,6 +454,7 @@ macro_rules! settings {
             pub fn value(&self, name: &str) -> Result<String, SettingError> {
                 match name {
                     "enforcement" => Ok(self.enforcement.as_str().to_owned()),
+                    "unnamed" => Ok(self.unnamed.as_str().to_owned()),
                     $($name => Ok(self.$field.to_string()),)*
                     _ => Err(SettingError::Unknown(name.to_owned())),
                 }
@@ -436,11 +477,17 @@ settings! {
         "The time over which send.per-user and send.per-source count.",
         "Two lives of a passcode.";
     send_per_user "send.per-user" "messages" 1..=20 default 3:
-        "How many passcodes one user is sent within send.window.",
-        "Keeps somebody who knows a password from flooding the owner's mailbox and from buying more guesses.";
+        "How many passcodes one user is sent within send.window; source addresses from which the user got in within 90 days are counted apart from all others.",
+        "Keeps somebody who knows a password from flooding the owner's mailbox and from buying more guesses. What strangers ask for uses up nothing where the user is known.";
     send_per_day "send.per-day" "messages" 1..=200 default 10:
-        "How many passcodes one user is sent within 24 hours.",
+        "How many passcodes one user is sent within 24 hours, counted like send.per-user.",
         "A working day has few sign-ons; raise it, or permit a repeat window, where people sign on all day.";
+    send_per_pair "send.per-pair" "messages" 1..=20 default 2:
+        "How many passcodes one user is sent within send.window on behalf of one source address from which the user has not got in within 90 days.",
+        "Below send.per-user: one stranger alone cannot use up what a user may be sent. Matters most with order code-first, where a passcode can be asked for without a password.";
+    send_per_pair_day "send.per-pair-day" "messages" 1..=200 default 5:
+        "The same within 24 hours.",
+        "Below send.per-day, for the same reason.";
     send_per_source "send.per-source" "messages" 1..=10000 default 60:
         "How many passcodes are sent within send.window on behalf of one source address.",
         "Stops one machine that sprays many users; a site behind one address needs more.";
@@ -460,10 +507,10 @@ settings! {
         "How long the first lock of a user lasts; each further one is twice as long, up to a day.",
         "PCI DSS 8.3.4: at least 30 minutes.";
     lockout_user_ceiling "lockout.user-ceiling" "failures" 10..=100 default 100:
-        "After how many failures in a row a user stays locked until `sallyport user unlock`.",
-        "NIST SP 800-63B: no more than 100.";
+        "After how many wrong passcodes in a row a user stays locked until `sallyport user unlock`; where they all came from one source address, for that address. Passwords that the host refused do not count here.",
+        "NIST SP 800-63B: no more than 100. Anybody can have the host refuse passwords, which must not lock anybody out for good.";
     lockout_pair_failures "lockout.pair-failures" "failures" 1..=100 default 5:
-        "After how many failures in a row a user is locked for the one source address they came from.",
+        "After how many failures in a row a user is locked for the one source address they came from; also how many failures of one source address count for lockout.user-failures at most.",
         "Below lockout.user-failures, so that one source alone cannot lock a user out elsewhere.";
     lockout_delay_after "lockout.delay-after" "failures" 1..=100 default 3:
         "From which failure in a row on a user has to wait before trying again from the same source address.",

@@ -75,6 +75,7 @@ enum Quirk {
 }
 
 pub(crate) async fn run(args: Args, _global: &Global) -> anyhow::Result<ExitCode> {
+    crate::system::forbid_core_dumps()?;
     let port = args.port.unwrap_or(if args.walk { 0 } else { PORT });
     let settings = StageSettings { port, host: host(&args.host_quirk), code_first: args.code_first };
     // From here on a signal leads to the end below, so that nothing is left behind.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::admin::Admin;
 use super::{Global, NotFound, Usage, print_line, print_table};
 use crate::config::Config;
-use crate::store::Snapshot;
+use crate::store::{Opened, Snapshot};
 
 /// Say what would be decided on a sign-on now, step by step, and what would have to change for another outcome.
 ///
@@ -109,17 +109,20 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         let settings = &rules.settings;
         let sent = admin.store.sent(attempt, settings.clone()).await?;
         let (window, minutes) = (sent.by_user_in_window, settings.send_window);
-        let used_up = if window >= settings.send_per_user || sent.by_user_in_day >= settings.send_per_day {
-            Some("send-budget-of-user")
-        } else if sent.by_source_in_window >= settings.send_per_source {
-            Some("send-budget-of-source")
+        let used_up = sent.used_up(settings).map(Opened::code);
+        let share = if sent.known {
+            "the user got in from there before".to_owned()
         } else {
-            None
+            let (share, day) = (sent.by_pair_in_window, sent.by_pair_in_day);
+            format!(
+                "for both: {share} of {}, {day} of {} in 24 hours",
+                settings.send_per_pair, settings.send_per_pair_day
+            )
         };
         steps.push(Step {
             step: "budget",
             finding: format!(
-                "to {}; sent to the user: {window} of {} in {minutes} minutes, {} of {} in 24 hours; for the source: {} of {}",
+                "to {}; sent to the user: {window} of {} in {minutes} minutes, {} of {} in 24 hours; for the source: {} of {}; {share}",
                 policy::challenge::mask(&contact.address),
                 settings.send_per_user,
                 sent.by_user_in_day,
@@ -131,7 +134,7 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         });
         if let Some(code) = used_up {
             (reason, meant) = (code, Effect::Deny);
-            to_change = "wait, or raise send.per-user, send.per-day or send.per-source (sallyport settings)".to_owned();
+            to_change = "wait, or raise what send.* allows (sallyport settings list)".to_owned();
             if effect == Effect::Challenge {
                 effect = Effect::Deny;
             }

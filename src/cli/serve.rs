@@ -12,7 +12,7 @@ use crate::key::Key;
 use crate::notify::{Mailer, SmtpSettings};
 use crate::serve;
 use crate::store::Store;
-use crate::system::System;
+use crate::system::{self, System};
 
 /// Descriptors for all that is not a session: listeners, store, mail, logs.
 const DESCRIPTORS_KEPT: usize = 64;
@@ -32,6 +32,7 @@ pub(crate) struct Args {}
 
 pub(crate) async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     tell_panics();
+    system::forbid_core_dumps()?;
     let descriptors = raise_descriptors();
     let config = global.load()?;
     let mut open = config.open()?;

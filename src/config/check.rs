@@ -206,6 +206,23 @@ impl Check<'_> {
         if ServerName::try_from(host.as_str()).is_err() {
             self.wrong(smtp.host.span(), "this is no host name", "a name or an IP address, without a port");
         }
+        let allowed = smtp.allow_plaintext.as_ref();
+        match (tls, allowed) {
+            (SmtpTls::None, allowed) if !is_loopback(&host) && !allowed.is_some_and(|allowed| *allowed.as_ref()) => {
+                let message =
+                    format!("with tls = \"none\" the passcodes would cross the network to {host} in the clear");
+                let expected = "tls = \"starttls\" or \"implicit\", or allow_plaintext = true where that is meant";
+                self.wrong(smtp.host.span(), message, expected);
+            }
+            (SmtpTls::Starttls | SmtpTls::Implicit, Some(allowed)) if *allowed.as_ref() => {
+                self.wrong(
+                    allowed.span(),
+                    "there is nothing to allow: mail goes by TLS",
+                    "no allow_plaintext, or tls = \"none\"",
+                );
+            }
+            (SmtpTls::None | SmtpTls::Starttls | SmtpTls::Implicit, _) => {}
+        }
         if let (Some(ca_file), SmtpTls::None) = (&smtp.ca_file, tls) {
             self.wrong(
                 ca_file.span(),
@@ -450,6 +467,10 @@ impl Check<'_> {
         let connections = self.count(limits.connections.as_ref(), default.connections);
         let per_source = self.count(limits.connections_per_source.as_ref(), default.connections_per_source);
         let unauthenticated = self.count(limits.unauthenticated.as_ref(), default.unauthenticated);
+        let unauthenticated_per_source =
+            self.count(limits.unauthenticated_per_source.as_ref(), default.unauthenticated_per_source);
+        let connects = usize::try_from(default.connects_per_minute).unwrap_or(usize::MAX);
+        let connects = self.count(limits.connects_per_minute.as_ref(), connects);
         let handshake = self.seconds(limits.handshake_seconds.as_ref(), default.handshake, 300);
         let host_connect = self.seconds(limits.host_connect_seconds.as_ref(), default.host_connect, 300);
         let sign_on = self.seconds(limits.sign_on_seconds.as_ref(), default.sign_on, 86_400);
@@ -458,6 +479,8 @@ impl Check<'_> {
             connections: connections?,
             connections_per_source: per_source?,
             unauthenticated: unauthenticated?,
+            unauthenticated_per_source: unauthenticated_per_source?,
+            connects_per_minute: u32::try_from(connects?).unwrap_or(u32::MAX),
             handshake: handshake?,
             host_connect: host_connect?,
             sign_on: sign_on?,
@@ -534,6 +557,11 @@ impl Check<'_> {
     fn file_name(&self, name: &Spanned<String>) -> FileName {
         FileName { path: self.path(name.as_ref()), span: name.span() }
     }
+}
+
+/// Whether `host` is this machine.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
 
 /// Reads `NAME`, `NAME:PORT`, `IP`, `IP:PORT` or `[IP]:PORT`.
@@ -642,6 +670,27 @@ host = "PROD"
         let twice = "0.0.0.0:23\"\nhost = \"PROD\"\n[[listener]]\nname = \"b\"\naddress = \"0.0.0.0:23";
         let text = GOOD.replace("0.0.0.0:23", twice);
         assert!(check_text(&text).unwrap_err()[0].message.contains("cannot share 0.0.0.0:23"));
+    }
+
+    #[test]
+    fn mail_without_tls_leaves_this_machine_only_where_that_is_meant() {
+        refused("host = \"mail", "tls = \"none\"\nhost = \"mail", "mail.example.com", "would cross the network");
+        let denied = "tls = \"none\"\nallow_plaintext = false\nhost = \"mail";
+        refused("host = \"mail", denied, "mail.example.com", "would cross the network");
+        refused("host = \"mail", "allow_plaintext = true\nhost = \"mail", "allow_plaintext", "nothing to allow");
+        for (host, more, good) in [
+            ("mail.example.com", "allow_plaintext = true", true),
+            ("localhost", "", true),
+            ("127.0.0.1", "", true),
+            ("::1", "", true),
+            ("::ffff:127.0.0.9", "", true),
+            ("10.0.0.25", "", false),
+            ("localhost.example.com", "", false),
+        ] {
+            let relay = format!("tls = \"none\"\n{more}\nhost = \"{host}\"");
+            let text = GOOD.replace("host = \"mail.example.com\"", &relay);
+            assert_eq!(check_text(&text).is_ok(), good, "{host} {more}");
+        }
     }
 
     #[test]

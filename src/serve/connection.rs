@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policy::{Question, Report, Verdict};
-use proxy_tn5250::gate::Gate;
+use proxy_tn5250::gate::{Gate, Order};
 use proxy_tn5250::relay;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -59,7 +59,7 @@ async fn identify(
     } else {
         from
     };
-    if let Err(full) = place.of(source.ip()) {
+    if let Err(full) = place.of(source.ip(), door.system.instant()) {
         turned_away(door, source, full);
         return None;
     }
@@ -97,6 +97,7 @@ impl Known {
             host: door.host.name.clone(),
             source,
             listener: door.name.clone(),
+            code_first: door.host.settings.order == Order::CodeFirst,
         });
         let closing =
             Closing { armed: true, guard: door.guard.clone(), peer: Arc::clone(&peer), late: door.late.clone() };
@@ -274,6 +275,7 @@ pub(super) mod tests {
             host: "PROD".into(),
             source: "192.0.2.7:1".parse().unwrap(),
             listener: "here".into(),
+            code_first: false,
         };
         Closing { armed: true, guard: guard.clone(), peer: Arc::new(peer), late: late.clone() }
     }

@@ -24,9 +24,9 @@ pub struct NewChallenge {
     pub user: User,
     /// The connection.
     pub connection: String,
-    /// The contact it goes to.
-    pub contact: i64,
-    /// The keyed hash of the passcode.
+    /// The contact it goes to; `None`: to nobody.
+    pub contact: Option<i64>,
+    /// The keyed hash of the passcode; empty where there is none.
     pub hash: Vec<u8>,
     /// Whether the user asked for it (F5): it must not come too soon after the one before.
     pub resend: bool,
@@ -39,23 +39,65 @@ pub enum Opened {
     Open,
     /// The budget of the user is used up. Nothing has changed.
     UserBudget,
+    /// The share of the source in the budget of the user is used up. Nothing has changed.
+    PairBudget,
     /// The budget of the source is used up. Nothing has changed.
     SourceBudget,
     /// The last one was sent a moment ago. Nothing has changed.
     TooSoon,
 }
 
-/// How many passcodes were sent lately.
+impl Opened {
+    /// The code in the audit.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::UserBudget => "send-budget-of-user",
+            Self::PairBudget => "send-budget-of-user-and-source",
+            Self::SourceBudget => "send-budget-of-source",
+            Self::TooSoon => "send-pause",
+        }
+    }
+}
+
+/// How many passcodes were sent lately. What was sent to the user is counted apart for source addresses from which the
+/// user got in before, and for all others; here are those of the kind that the source is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
+    /// Whether the user got in from the source before.
+    pub known: bool,
     /// To the user, within `send.pause`.
     pub by_user_in_pause: u32,
     /// To the user, within `send.window`.
     pub by_user_in_window: u32,
     /// To the user, within 24 hours.
     pub by_user_in_day: u32,
+    /// To the user on behalf of the source, within `send.window`.
+    pub by_pair_in_window: u32,
+    /// To the user on behalf of the source, within 24 hours.
+    pub by_pair_in_day: u32,
     /// On behalf of the source, within `send.window`.
     pub by_source_in_window: u32,
+}
+
+impl Sent {
+    /// Which budget is used up, if any.
+    #[must_use]
+    pub const fn used_up(&self, settings: &Settings) -> Option<Opened> {
+        if self.by_user_in_window >= settings.send_per_user || self.by_user_in_day >= settings.send_per_day {
+            return Some(Opened::UserBudget);
+        }
+        let pair =
+            self.by_pair_in_window >= settings.send_per_pair || self.by_pair_in_day >= settings.send_per_pair_day;
+        if !self.known && pair {
+            return Some(Opened::PairBudget);
+        }
+        if self.by_source_in_window >= settings.send_per_source {
+            return Some(Opened::SourceBudget);
+        }
+        None
+    }
 }
 
 /// A challenge that is open.
@@ -144,8 +186,8 @@ impl Store {
         .await
     }
 
-    /// Uses up the challenge `id`: whether it was open until now. Clears the wrong passcodes of the user, and opens the
-    /// repeat window where those are permitted.
+    /// Uses up the challenge `id`: whether it was open until now. Clears the wrong passcodes of the user, remembers where
+    /// the user got in, and opens the repeat window where those are permitted.
     ///
     /// # Errors
     /// Where the store does not answer; nothing counts as used then, and nobody may be let in.
@@ -159,6 +201,12 @@ impl Store {
                 .execute(params![id, millis(attempt.at)])?;
             let (1, Some(user)) = (used, &attempt.user) else { return Ok(false) };
             clear(connection, user, &attempt, Failure::Passcode)?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO known_sources (user, source, last_at) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET last_at = excluded.last_at",
+                )?
+                .execute(params![user.as_str(), source_key(attempt.source), millis(attempt.at)])?;
             if rule::settings(connection)?.repeat_minutes > 0 {
                 connection.execute(
                     "INSERT INTO admissions (user, source, service, host, since, uses) VALUES (?1, ?2, ?3, ?4, ?5, 0)
@@ -238,7 +286,8 @@ impl Store {
         .await
     }
 
-    /// Counts a failure of `attempt` against user and source: whether somebody is locked now.
+    /// Counts a failure of `attempt` against user and source: whether somebody is locked now. For the user everywhere it
+    /// counts only within the share of the source.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -248,10 +297,15 @@ impl Store {
             let source = source_key(attempt.source);
             let user = attempt.user.as_ref().map(User::as_str);
             let mut scopes = vec![(Scope::Source, "", source.as_str())];
-            if let Some(user) = user {
-                scopes.extend([(Scope::User, user, ""), (Scope::Pair, user, source.as_str())]);
-            }
             let mut locked = false;
+            if let Some(user) = user {
+                scopes.push((Scope::Pair, user, source.as_str()));
+                if tally(connection, Scope::Pair, user, &source)?.counts_everywhere(&settings, attempt.at) {
+                    scopes.push((Scope::User, user, ""));
+                } else {
+                    locked |= tally(connection, Scope::User, user, "")?.lock(attempt.at).is_some();
+                }
+            }
             for (scope, user, source) in scopes {
                 let failed = tally(connection, scope, user, source)?.failed(scope, failure, &settings, attempt.at);
                 locked |= failed.lock(attempt.at).is_some();
@@ -288,17 +342,20 @@ impl Store {
     }
 
     /// Forgets what no longer counts: challenges, messages, windows, and failures of sources and of names that are not
-    /// registered, all of them older than two days. Failures of registered users stay until they succeed or are unlocked.
+    /// registered, all of them older than two days; and where somebody got in, after 90 days. Failures of registered users
+    /// stay until they succeed or are unlocked.
     ///
     /// # Errors
     /// Where the store does not answer.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), Error> {
-        const KEPT: i64 = 2 * 24 * 60 * 60 * 1000;
-        let before = millis(now).saturating_sub(KEPT);
+        const DAY: i64 = 24 * 60 * 60 * 1000;
+        let before = millis(now).saturating_sub(2 * DAY);
+        let unknown = millis(now).saturating_sub(90 * DAY);
         self.write(move |connection| {
             connection.execute("DELETE FROM challenges WHERE created_at < ?1", [before])?;
             connection.execute("DELETE FROM sends WHERE at < ?1", [before])?;
             connection.execute("DELETE FROM admissions WHERE since < ?1", [before])?;
+            connection.execute("DELETE FROM known_sources WHERE last_at < ?1", [unknown])?;
             connection.execute(
                 "DELETE FROM failures WHERE last_at < ?1 AND coalesce(locked_until, 0) < ?1
                    AND (scope = 'source' OR NOT EXISTS (SELECT 1 FROM users WHERE users.name = failures.user))",
@@ -362,11 +419,8 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
     if new.resend && settings.send_pause > 0 && sent.by_user_in_pause > 0 {
         return Ok(Opened::TooSoon);
     }
-    if sent.by_user_in_window >= settings.send_per_user || sent.by_user_in_day >= settings.send_per_day {
-        return Ok(Opened::UserBudget);
-    }
-    if sent.by_source_in_window >= settings.send_per_source {
-        return Ok(Opened::SourceBudget);
+    if let Some(budget) = sent.used_up(settings) {
+        return Ok(budget);
     }
     connection
         .prepare_cached(
@@ -403,18 +457,30 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
 }
 
 fn sent(connection: &Connection, user: &str, source: &str, settings: &Settings, now: i64) -> Result<Sent, Error> {
-    let since = |seconds: i64| now.saturating_sub(seconds.saturating_mul(1000));
-    let count = |sql: &str, key: &str, since: i64| -> Result<u32, Error> {
-        Ok(connection.prepare_cached(sql)?.query_row(params![key, since], |row| row.get(0))?)
-    };
-    const OF_USER: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?2";
+    const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM known_sources WHERE user = ?1 AND source = ?2)";
+    const OF_USER: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?3
+                           AND (source IN (SELECT source FROM known_sources WHERE user = ?1)) = ?2";
+    const OF_PAIR: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?3 AND source = ?2";
     const OF_SOURCE: &str = "SELECT count(*) FROM sends WHERE source = ?1 AND at > ?2";
-    let window = since(i64::from(settings.send_window) * 60);
+    let since = |seconds: i64| now.saturating_sub(seconds.saturating_mul(1000));
+    let known: bool = connection.prepare_cached(KNOWN)?.query_row([user, source], |row| row.get(0))?;
+    let of_user = |since: i64| -> Result<u32, Error> {
+        Ok(connection.prepare_cached(OF_USER)?.query_row(params![user, known, since], |row| row.get(0))?)
+    };
+    let of_pair = |since: i64| -> Result<u32, Error> {
+        Ok(connection.prepare_cached(OF_PAIR)?.query_row(params![user, source, since], |row| row.get(0))?)
+    };
+    let (window, day) = (since(i64::from(settings.send_window) * 60), since(24 * 60 * 60));
     Ok(Sent {
-        by_user_in_pause: count(OF_USER, user, since(i64::from(settings.send_pause)))?,
-        by_user_in_window: count(OF_USER, user, window)?,
-        by_user_in_day: count(OF_USER, user, since(24 * 60 * 60))?,
-        by_source_in_window: count(OF_SOURCE, source, window)?,
+        known,
+        by_user_in_pause: of_user(since(i64::from(settings.send_pause)))?,
+        by_user_in_window: of_user(window)?,
+        by_user_in_day: of_user(day)?,
+        by_pair_in_window: of_pair(window)?,
+        by_pair_in_day: of_pair(day)?,
+        by_source_in_window: connection
+            .prepare_cached(OF_SOURCE)?
+            .query_row(params![source, window], |row| row.get(0))?,
     })
 }
 

@@ -144,6 +144,7 @@ impl Store {
                 return Err(missing(&user));
             }
             connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+            connection.execute("DELETE FROM known_sources WHERE user = ?1", [user.as_str()])?;
             audit::append(connection, &entry)
         })
         .await
@@ -172,6 +173,22 @@ impl Store {
                 .execute("DELETE FROM failures WHERE scope = 'source' AND source = ?1", [source_key(source)])?;
             audit::append(connection, &entry)?;
             Ok(found > 0)
+        })
+        .await
+    }
+
+    /// The domains of all contacts, and how many contacts each has, by name.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn domains(&self) -> Result<Vec<(String, u32)>, Error> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT lower(substr(address, instr(address, '@') + 1)) AS domain, count(*) FROM contacts
+                 GROUP BY domain ORDER BY domain",
+            )?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }

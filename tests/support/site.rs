@@ -55,7 +55,8 @@ pub(crate) struct Site {
     /// Where terminals connect.
     pub(crate) gateway: SocketAddr,
     folder: PathBuf,
-    process: Child,
+    /// The gateway.
+    pub(crate) process: Child,
     mails: Mutex<mpsc::Receiver<Mail>>,
     runtime: Option<Runtime>,
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::attempt::Service;
 use crate::history::{Admission, Standing};
 use crate::lockout::{Failure, Scope, Tally};
-use crate::rule::{Networks, Settings};
+use crate::rule::{Networks, Settings, Unnamed};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -97,7 +97,7 @@ fn rows() -> Vec<Row> {
         row("exempt, IPv4 in IPv6 form", "::ffff:10.1.1.1", REGISTERED, (Allow, NetworkExempt)),
         row("exempt, not registered", SAFE, None, (Allow, NetworkExempt)),
         row("exempt, without contact", SAFE, CONTACTLESS, (Allow, NetworkExempt)),
-        Row { user: None, ..row("exempt, nobody knows who", SAFE, None, (Allow, NetworkExempt)) },
+        Row { user: None, ..row("exempt, nobody knows who", SAFE, None, (Deny, UserUnknown)) },
         row("always, from an exempt network", SAFE, ALWAYS, (Challenge, PasscodeRequired)),
         row("denied network", DENIED, REGISTERED, (Deny, NetworkDenied)),
         row("denied network, always", DENIED, ALWAYS, (Deny, NetworkDenied)),
@@ -198,6 +198,20 @@ fn every_row() {
     }
     let codes: std::collections::HashSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
     assert_eq!(codes.len(), Reason::ALL.len());
+}
+
+#[test]
+fn nobody_in_particular_is_exempt_only_where_the_setting_says_so() {
+    let mut rules = rules(Enforcement::Enforce, 0);
+    let decide_for = |rules: &Rules, user, source| decide(rules, &attempt(user, source), &History::default()).reason;
+    assert_eq!(decide_for(&rules, None, SAFE), Reason::UserUnknown);
+    assert_eq!(decide_for(&rules, Some("ANNA"), SAFE), Reason::NetworkExempt);
+    let (_, steps) = explain(&rules, &attempt(None, SAFE), &History::default());
+    assert!(steps.iter().any(|step| step.name == "network-exempt" && step.finding.contains("unnamed is refuse")));
+    rules.settings.set("unnamed", "exempt").unwrap();
+    assert_eq!(rules.settings.unnamed, Unnamed::Exempt);
+    assert_eq!(decide_for(&rules, None, SAFE), Reason::NetworkExempt);
+    assert_eq!(decide_for(&rules, None, ABROAD), Reason::UserUnknown);
 }
 
 #[test]

@@ -34,7 +34,8 @@ CREATE TABLE settings (
     changed_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- At most one open challenge per connection and user; hash is a keyed hash of the passcode and all it is bound to.
+-- At most one open challenge per connection and user; hash is a keyed hash of the passcode and all it is bound to;
+-- it is empty where no passcode exists (a challenge shown to somebody who cannot have one).
 CREATE TABLE challenges (
     id          TEXT    NOT NULL PRIMARY KEY,
     user        TEXT    NOT NULL,
@@ -64,6 +65,14 @@ CREATE TABLE sends (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sends_user ON sends (user, at);
 CREATE INDEX sends_source ON sends (source, at);
+
+-- Where passcodes of a user came in right: strangers do not use up what may be sent there.
+CREATE TABLE known_sources (
+    user    TEXT    NOT NULL,
+    source  TEXT    NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (user, source)
+) STRICT, WITHOUT ROWID;
 
 -- Failures in a row. user or source is empty where the scope does not know it.
 CREATE TABLE failures (
