@@ -288,8 +288,9 @@ impl Watch {
                 assert_eq!(before, 0, "I4: records change their order");
                 continue;
             }
-            // What stood before it was dropped and must not come later.
-            for _ in 0..before {
+            // What stood before it was dropped and must not come later; but with the code first the sign-on itself waits while
+            // answers to the host go ahead.
+            for _ in 0..if self.order == Order::PasswordFirst { before } else { 0 } {
                 let first = self.client.waiting.iter().position(|sent| sent.is_record).expect("a record");
                 self.client.waiting.remove(first);
             }

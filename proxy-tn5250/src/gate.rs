@@ -610,17 +610,16 @@ impl Gate {
         self.state = State::Closed;
         self.asked = false;
         self.forget();
+        self.client.buffer = BytesMut::new();
         out.push(Action::Close(close));
     }
 
-    /// Drops what nobody may see any more.
+    /// Drops what nobody may see any more. What the client has begun to say stays: how its input is cut may change nothing.
     fn forget(&mut self) {
         self.held = VecDeque::new();
         self.held_bytes = 0;
         self.host.buffer = BytesMut::new();
-        self.client.buffer = BytesMut::new();
         self.host.splitter = Splitter::new();
-        self.client.splitter = Splitter::new();
     }
 
     /// Reports something that has no place before admission; once for each sign-on, so that a client cannot flood the audit.
