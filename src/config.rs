@@ -228,7 +228,7 @@ pub struct Limits {
     pub unauthenticated: usize,
     /// Connections of one source address that are not admitted yet.
     pub unauthenticated_per_source: usize,
-    /// Connections that one source address may open within a minute.
+    /// Connections that one source address may open at once, and again over each minute after.
     pub connects_per_minute: u32,
     /// How long a PROXY header and a TLS handshake may take, each.
     pub handshake: Duration,

@@ -395,8 +395,10 @@ impl Inner {
         .message();
         let begun = self.system.instant();
         let sent = self.mailer.send(&contact.address, &message).await;
-        self.pace.note(self.system.instant().saturating_duration_since(begun), sent.is_err());
-        self.delivered(peer, attempt, user, &challenge, sent, cause).await
+        let failed = sent.is_err();
+        let verdict = self.delivered(peer, attempt, user, &challenge, sent, cause).await;
+        self.pace.note(self.system.instant().saturating_duration_since(begun), failed);
+        verdict
     }
 
     /// A challenge that goes to `address`, with nothing in it yet.

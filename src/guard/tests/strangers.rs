@@ -164,6 +164,20 @@ async fn strangers_do_not_learn_who_is_registered() {
 }
 
 #[tokio::test]
+async fn a_screen_without_a_passcode_takes_as_long_as_mails_and_fails_as_they_do() {
+    let world = World::with(Manner::Silent).await;
+    let peer = |number| world.stranger(&format!("198.51.100.{number}:1"));
+    refused(world.sign_on(&peer(1), anna()).await, Notice::Unavailable);
+    let begun = world.system.instant();
+    refused(world.sign_on(&peer(2), user("NOBODY")).await, Notice::Unavailable);
+    let took = world.system.instant().saturating_duration_since(begun);
+    assert!(
+        (Duration::from_millis(450)..Duration::from_secs(3)).contains(&took),
+        "{took:?}; the relay's limit is 500 ms"
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_right_on_a_screen_without_a_passcode() {
     let world = World::new().await;
     // The challenge was a real one until the user was disabled.
