@@ -148,6 +148,23 @@ fn silent_connections_are_ended_and_do_not_keep_others_out() {
     });
 }
 
+#[test]
+fn where_the_code_comes_first_strangers_see_what_users_see() {
+    let site = Site::start(Plan { host_lines: "order = \"code-first\"", ..Plan::default() });
+    site.block_on(async {
+        let mut terminal = terminal(&site, Options::default()).await;
+        terminal.wait_for_text("Sign On").await.unwrap();
+        terminal.fill("NOBODY").unwrap();
+        terminal.type_text(PASSWORD).unwrap();
+        terminal.press(Aid::ENTER).await.unwrap();
+        terminal.wait_for_text("Passcode sent to").await.unwrap();
+        assert!(terminal.screen_text().contains("n***@example.com"), "{}", terminal.screen_text());
+        terminal.type_text("123456").unwrap();
+        terminal.press(Aid::ENTER).await.unwrap();
+        terminal.wait_for_text("Passcode not correct.").await.unwrap();
+    });
+}
+
 /// The most bytes of a core dump that the process may write.
 pub(crate) fn core_max(process: u32) -> String {
     let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
