@@ -32,6 +32,8 @@ pub enum Event {
     HostAccepted,
     /// The host refused a password, or (reason `abandoned`) nobody waited for its answer.
     HostRefused,
+    /// The host could not be asked about a password.
+    HostUnavailable,
     /// The user left the prompt or let it pass.
     Cancelled,
     /// The host showed a sign-on display that the gate does not know.
@@ -52,7 +54,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ConnectionOpened,
         Self::ConnectionClosed,
         Self::SignOn,
@@ -60,6 +62,7 @@ impl Event {
         Self::Passcode,
         Self::HostAccepted,
         Self::HostRefused,
+        Self::HostUnavailable,
         Self::Cancelled,
         Self::UnknownDisplay,
         Self::Suspicious,
@@ -81,6 +84,7 @@ impl Event {
             Self::Passcode => "passcode",
             Self::HostAccepted => "host-accepted",
             Self::HostRefused => "host-refused",
+            Self::HostUnavailable => "host-unavailable",
             Self::Cancelled => "cancelled",
             Self::UnknownDisplay => "unknown-display",
             Self::Suspicious => "suspicious",

@@ -15,6 +15,7 @@
 
 mod check;
 mod file;
+mod ftp;
 mod open;
 mod problem;
 
@@ -33,6 +34,7 @@ use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
+pub use ftp::{Ftp, FtpHost};
 pub use open::Open;
 pub use problem::{ConfigError, Problem};
 
@@ -131,8 +133,10 @@ pub struct Host {
     pub address: Address,
     /// TLS towards it.
     pub tls: Option<HostTls>,
-    /// What its gates do.
+    /// What its TN5250 gates do.
     pub gate: Arc<gate::Settings>,
+    /// Its FTP server.
+    pub ftp: FtpHost,
 }
 
 /// A place to connect to: a name or an IP address, and a port.
@@ -155,7 +159,7 @@ impl fmt::Display for Address {
 }
 
 /// TLS towards a host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HostTls {
     /// How its certificate is judged.
     pub trust: HostTrust,
@@ -165,7 +169,7 @@ pub struct HostTls {
 }
 
 /// How a host's certificate is judged.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum HostTrust {
     /// By the system's trusted certificates.
     System,
@@ -190,6 +194,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// The balancers that send a PROXY header.
     pub balancers: Vec<IpNet>,
+    /// What it does where it speaks FTP.
+    pub ftp: Option<Ftp>,
 }
 
 /// TLS with the clients.

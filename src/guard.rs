@@ -16,15 +16,21 @@
 
 mod decoy;
 
+mod logon;
+mod place;
+mod seal;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use policy::challenge::{Binding, keyed, mask};
 use policy::{
-    Answer, Attempt, Decision, Effect, Enforcement, Failure, Heading, Message, Notice, PasscodePrompt, Prompt,
-    Question, Reason, Report, Rules, Secret, Service, Settings, User, Verdict, decide,
+    Answer, Attempt, Decision, Effect, Enforcement, Failure, Fingerprint, Heading, Message, Notice, PasscodePrompt,
+    Prompt, Question, Reason, Report, Rules, Secret, Service, Settings, User, Verdict, decide,
 };
 
 use crate::audit::{Entry, Event, Outcome};
@@ -32,6 +38,8 @@ use crate::key::Key;
 use crate::notify::{self, Mailer, text};
 use crate::store::{self, Challenge, Contact, End, NewChallenge, Opened, Snapshot, Store};
 use crate::system::{NoRandomness, System};
+use place::{Place, Places};
+use seal::Sealer;
 
 /// The factor of a passcode by e-mail, in the audit.
 const EMAIL: &str = "email";
@@ -75,8 +83,12 @@ pub struct Peer {
     pub source: SocketAddr,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
+    /// The certificate that the client showed in its TLS handshake, set once that is over.
+    pub certificate: OnceLock<Fingerprint>,
     /// Whether passcodes are asked for before the host has seen the password, so that strangers can ask for them.
     pub code_first: bool,
+    /// How long its gate waits for the host's word on a password, where it has it checked.
+    pub check_time: Duration,
 }
 
 /// Names and zone that stand on screens, in messages and in the audit.
@@ -90,6 +102,17 @@ pub struct Names {
     pub time_zone: TimeZone,
 }
 
+impl Peer {
+    /// What challenges of `user` are bound to: the connection, or, since FTP clients come back on another one, where the
+    /// user comes from.
+    fn binding(&self, user: &User) -> Cow<'_, str> {
+        match self.service {
+            Service::Telnet => Cow::Borrowed(self.connection.as_str()),
+            Service::Ftp => Cow::Owned(Place::new(self, user).name()),
+        }
+    }
+}
+
 /// The guard. Clones are the same guard.
 #[derive(Debug, Clone)]
 pub struct Guard(Arc<Inner>);
@@ -101,6 +124,8 @@ struct Inner {
     key: Key,
     names: Names,
     system: System,
+    sealer: Sealer,
+    places: Places,
     pace: decoy::Pace,
 }
 
@@ -111,6 +136,14 @@ enum Fault {
     Store(#[from] store::Error),
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Full(#[from] place::Full),
+    #[error(transparent)]
+    Broken(#[from] seal::Broken),
+    #[error("an earlier log-on of the same user from the same source did not end in time")]
+    Queued,
+    #[error("what was kept for a log-on is gone")]
+    Gone,
 }
 
 impl Fault {
@@ -118,6 +151,10 @@ impl Fault {
         match self {
             Self::Store(_) => "store-unavailable",
             Self::NoRandomness(_) => "no-randomness",
+            Self::Full(_) => "too-many-log-ons",
+            Self::Broken(_) => "sealing-failed",
+            Self::Queued => "log-on-queued",
+            Self::Gone => "nothing-kept",
         }
     }
 }
@@ -137,7 +174,9 @@ impl Guard {
         if let Some(latest) = store.latest_time().await? {
             system.not_before(latest);
         }
-        Ok(Self(Arc::new(Inner { store, mailer, key, names, system, pace: decoy::Pace::default() })))
+        let (sealer, places) = (Sealer::new(&key), Places::new(system.clone()));
+        let pace = decoy::Pace::default();
+        Ok(Self(Arc::new(Inner { store, mailer, key, names, system, sealer, places, pace })))
     }
 
     /// Answers a question of `peer`'s gate. What has begun is carried to its end even where nobody waits for the answer
@@ -180,6 +219,10 @@ impl Guard {
     /// Records that `peer`'s connection ended, and how.
     pub async fn connection_closed(&self, peer: &Peer, how: &str) {
         let guard = &*self.0;
+        if peer.service == Service::Ftp {
+            // Boxed, so that it takes no room in the tasks of terminals.
+            Box::pin(guard.check_ended(peer)).await;
+        }
         let entry = guard.entry(peer, Event::ConnectionClosed, Outcome::Noted).detail(how);
         if let Err(error) = guard.store.end_challenges_of(peer.connection.to_string(), entry).await {
             tracing::error!(connection = %peer.connection, %error, "the end of a connection was not recorded");
@@ -209,10 +252,15 @@ impl Guard {
 }
 
 impl Inner {
-    async fn answer(&self, peer: &Peer, question: Question) -> Verdict {
+    async fn answer(self: &Arc<Self>, peer: &Peer, question: Question) -> Verdict {
+        if peer.service == Service::Ftp {
+            return self.log_on(peer, question).await;
+        }
         let (user, answer) = match question {
             Question::SignOn { user } => (user, None),
             Question::Answer { user, answer } => (user, Some(answer)),
+            // Terminals show their passwords to the host alone.
+            Question::Password { .. } | Question::Accepted { .. } => return refuse(Notice::Unavailable),
         };
         let attempt = self.attempt(peer, user);
         let verdict = match answer {
@@ -227,7 +275,7 @@ impl Inner {
     }
 
     async fn sign_on(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
-        let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
+        let Snapshot { rules, history, contact, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);
         let entry = self.decided(peer, attempt, decision);
         if decoy::is_due(peer, attempt, decision, &rules, &history) {
@@ -273,7 +321,7 @@ impl Inner {
     }
 
     async fn resend(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
-        let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
+        let Snapshot { rules, history, contact, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);
         let decoy = decoy::is_due(peer, attempt, decision, &rules, &history);
         if !decoy && let Some(verdict) = self.denied_since(peer, attempt, decision).await? {
@@ -292,7 +340,7 @@ impl Inner {
 
     async fn passcode(&self, peer: &Peer, attempt: &Attempt, passcode: &Secret<String>) -> Result<Verdict, Fault> {
         let connection = peer.connection.as_str();
-        let Snapshot { rules, history, contact } = self.store.snapshot(attempt.clone()).await?;
+        let Snapshot { rules, history, contact, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);
         let decoy = decoy::is_due(peer, attempt, decision, &rules, &history);
         if !decoy && let Some(verdict) = self.denied_since(peer, attempt, decision).await? {
@@ -312,11 +360,31 @@ impl Inner {
         let Some(passcode) = keyed(passcode, current.prefix, current.digits) else {
             return Ok(self.prompt(peer, attempt, user, &current, Some(Message::Malformed)));
         };
+        Ok(match self.take_try(peer, attempt, user, &current, (!decoy).then_some(&passcode), &rules.settings).await? {
+            Tried::Right => Verdict::Admit,
+            Tried::Wrong(challenge) => self.prompt(peer, attempt, user, &challenge, Some(Message::Wrong)),
+            Tried::Exhausted => refuse(Notice::Exhausted),
+            Tried::Used | Tried::Locked => refuse(Notice::Refused),
+        })
+    }
+
+    /// Takes a try off `current`, the challenge that is open, and compares. `None` is never right: a decoy has no hash, and
+    /// should the challenge be from before the rules came to deny, nothing is right any more.
+    async fn take_try(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        user: &User,
+        current: &Challenge,
+        passcode: Option<&Secret<String>>,
+        settings: &Settings,
+    ) -> Result<Tried, Fault> {
+        let connection = &*peer.binding(user);
         let Some(taken) = self.store.take_try(attempt, connection).await? else {
             // The challenge is not ended here: another try of it may be between its count and its comparison, and be right.
             let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("no-tries-left");
             self.store.append(Entry { challenge: Some(current.id.clone()), ..entry }).await?;
-            return Ok(refuse(Notice::Exhausted));
+            return Ok(Tried::Exhausted);
         };
         let entry = |outcome, reason: &str| {
             let entry = self.entry_of(peer, attempt, Event::Passcode, outcome).reason(reason);
@@ -324,26 +392,28 @@ impl Inner {
         };
         let binding =
             Binding { challenge: &taken.challenge.id, user, connection, host: &peer.host, service: peer.service };
-        // A decoy has no hash. And should the challenge be from before the rules came to deny, nothing is right any more.
-        if self.key.fits(&binding, &passcode, &taken.hash) && !decoy {
+        if passcode.is_some_and(|passcode| self.key.fits(&binding, passcode, &taken.hash)) {
             let right = entry(Outcome::Allowed, "passcode-right");
             if self.store.consume(taken.challenge.id.clone(), attempt.clone(), right).await? {
-                return Ok(Verdict::Admit);
+                return Ok(Tried::Right);
             }
             self.store.append(entry(Outcome::Denied, "passcode-used")).await?;
-            return Ok(refuse(Notice::Refused));
+            return Ok(Tried::Used);
         }
         let wrong =
             entry(Outcome::Denied, "passcode-wrong").detail(&format!("{} tries left", taken.challenge.tries_left));
         let locked = self.store.count_failure(attempt.clone(), Failure::Passcode, wrong).await?;
         if taken.challenge.tries_left == 0 {
-            return self.exhausted(peer, attempt, &taken.challenge, "tries-used-up").await;
+            let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("tries-used-up");
+            let entry = Entry { challenge: Some(taken.challenge.id.clone()), ..entry };
+            self.store.end_challenge(taken.challenge.id.clone(), End::Exhausted, false, Some(entry)).await?;
+            return Ok(Tried::Exhausted);
         }
-        if locked && rules.settings.enforcement == Enforcement::Enforce {
+        if locked && settings.enforcement == Enforcement::Enforce {
             self.store.end_challenge(taken.challenge.id.clone(), End::Exhausted, false, None).await?;
-            return Ok(refuse(Notice::Refused));
+            return Ok(Tried::Locked);
         }
-        Ok(self.prompt(peer, attempt, user, &taken.challenge, Some(Message::Wrong)))
+        Ok(Tried::Wrong(taken.challenge))
     }
 
     /// Makes a challenge, sends its passcode, and prompts for it.
@@ -363,7 +433,7 @@ impl Inner {
         };
         let challenge = self.draft(attempt, settings, &contact.address)?;
         let passcode = self.system.passcode(challenge.digits)?;
-        let connection = peer.connection.as_str();
+        let connection = &*peer.binding(user);
         let binding = Binding { challenge: &challenge.id, user, connection, host: &peer.host, service: peer.service };
         let new = NewChallenge {
             challenge: challenge.clone(),
@@ -484,19 +554,6 @@ impl Inner {
         Ok(refuse(Notice::Refused))
     }
 
-    async fn exhausted(
-        &self,
-        peer: &Peer,
-        attempt: &Attempt,
-        challenge: &Challenge,
-        reason: &str,
-    ) -> Result<Verdict, Fault> {
-        let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason(reason);
-        let entry = Entry { challenge: Some(challenge.id.clone()), ..entry };
-        self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, Some(entry)).await?;
-        Ok(refuse(Notice::Exhausted))
-    }
-
     async fn failed(&self, peer: &Peer, attempt: &Attempt, fault: &Fault) -> Verdict {
         tracing::error!(connection = %peer.connection, error = %fault, "refused: the guard cannot decide");
         let entry = self
@@ -514,10 +571,17 @@ impl Inner {
             Report::HostAccepted { user } => {
                 let attempt = self.attempt(peer, user);
                 let entry = self.entry_of(peer, &attempt, Event::HostAccepted, Outcome::Noted);
-                self.store.clear_passwords(attempt, entry).await?;
+                self.store.clear_passwords(attempt.clone(), entry).await?;
+                self.host_accepted(peer, &attempt).await?;
             }
             Report::HostRefused { user } => return self.password_failed(peer, user, None).await,
             Report::Abandoned { user } => return self.password_failed(peer, user, Some("abandoned")).await,
+            Report::HostUnavailable { user, what } => {
+                let attempt = self.attempt(peer, user);
+                let entry = self.entry_of(peer, &attempt, Event::HostUnavailable, Outcome::Noted).detail(what);
+                self.store.append(entry).await?;
+                self.host_unavailable(peer, &attempt).await?;
+            }
             Report::Cancelled { user } => {
                 let attempt = self.attempt(peer, user);
                 let entry = self.entry_of(peer, &attempt, Event::Cancelled, Outcome::Denied);
@@ -550,6 +614,7 @@ impl Inner {
             None => entry,
         };
         self.store.count_failure(attempt.clone(), Failure::Password, entry).await?;
+        self.host_refused(peer, &attempt).await;
         let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, &attempt, &history);
         if decision.effect == Effect::Deny && is_about_place(decision.reason) {
@@ -574,12 +639,15 @@ impl Inner {
     }
 
     fn attempt(&self, peer: &Peer, user: Option<User>) -> Attempt {
+        let at = self.system.now();
         Attempt {
             user,
             source: peer.source.ip().to_canonical(),
             service: peer.service,
             host: Arc::clone(&peer.host),
-            at: self.system.now(),
+            at,
+            local: at.to_zoned(self.names.time_zone.clone()).datetime(),
+            certificate: peer.certificate.get().copied(),
         }
     }
 
@@ -607,6 +675,9 @@ impl Inner {
         };
         let entry = self.entry_of(peer, attempt, Event::SignOn, outcome).reason(decision.reason.code());
         let entry = Entry { rule: decision.rule, ..entry };
+        if let (Some(account), Outcome::Allowed) = (decision.account, outcome) {
+            return entry.detail(&format!("service account rule {account}"));
+        }
         if outcome == Outcome::Observed {
             return entry.detail(&format!("enforcement is observe; would have been: {}", decision.meant));
         }
@@ -636,12 +707,28 @@ impl Inner {
             tries_left: challenge.tries_left,
             expires: self.local(challenge.expires_at, "%H:%M:%S"),
             message,
+            way: None,
         }))
     }
 
     fn local(&self, time: Timestamp, format: &str) -> String {
         time.to_zoned(self.names.time_zone.clone()).strftime(format).to_string()
     }
+}
+
+/// What came of a try at a challenge.
+#[derive(Debug)]
+enum Tried {
+    /// It was right; the challenge is used up.
+    Right,
+    /// It was wrong; the challenge goes on.
+    Wrong(Challenge),
+    /// It was wrong, and the last one, or there was none left.
+    Exhausted,
+    /// It was right, but the challenge was used up a moment before.
+    Used,
+    /// It was wrong, and the user or the source is locked now.
+    Locked,
 }
 
 /// Why a challenge is made.

@@ -85,12 +85,42 @@ impl Key {
     pub fn fits(&self, binding: &Binding<'_>, passcode: &Secret<String>, hash: &[u8]) -> bool {
         hmac::verify(&self.0, binding.input(passcode).expose(), hash).is_ok()
     }
+
+    /// The keyed hash of `secret`, which belongs to `owner`, for telling later whether another one is the same.
+    #[must_use]
+    pub fn mark(&self, owner: &[u8], secret: &Secret<Vec<u8>>) -> Vec<u8> {
+        hmac::sign(&self.0, marked(owner, secret).expose()).as_ref().to_vec()
+    }
+
+    /// Whether `mark` is that of `secret` and `owner`, in the same time whatever the answer.
+    #[must_use]
+    pub fn bears(&self, owner: &[u8], secret: &Secret<Vec<u8>>, mark: &[u8]) -> bool {
+        hmac::verify(&self.0, marked(owner, secret).expose(), mark).is_ok()
+    }
+
+    /// A key of its own for the use that `label` names.
+    #[must_use]
+    pub fn derive(&self, label: &str) -> Secret<Vec<u8>> {
+        Secret::new(hmac::sign(&self.0, format!("sallyport derived key: {label}").as_bytes()).as_ref().to_vec())
+    }
 }
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(..)")
     }
+}
+
+/// A label, `owner` behind its length, and `secret`.
+fn marked(owner: &[u8], secret: &Secret<Vec<u8>>) -> Secret<Vec<u8>> {
+    const LABEL: &[u8] = b"sallyport mark 1";
+    let secret = secret.expose();
+    let mut input = Vec::with_capacity(LABEL.len() + 8 + owner.len() + secret.len());
+    input.extend_from_slice(LABEL);
+    input.extend_from_slice(&(owner.len() as u64).to_be_bytes());
+    input.extend_from_slice(owner);
+    input.extend_from_slice(secret);
+    Secret::new(input)
 }
 
 fn read(path: &Path, mut file: File) -> Result<Key, KeyError> {

@@ -1,8 +1,8 @@
 //! The running gateway: listeners, and one task for each connection.
 //!
 //! ```text
-//!   accept ─▶ place ─▶ PROXY header ─▶ guard: opened ─▶ TLS ─▶ host, TLS ─▶ relay ─▶ guard: closed
-//!              └ limits   └ limits      └ refused?       └────────┴ time limits
+//!   accept ─▶ place ─▶ PROXY header ─▶ guard: opened ─┬▶ telnet: TLS ─▶ host, TLS ─▶ relay ─┬▶ guard: closed
+//!              └ limits   └ limits      └ refused?      └▶ FTP: relay, which does the rest ───┘
 //! ```
 //!
 //! - One accept loop per listener; it survives every error of `accept` and backs off where descriptors run out.
@@ -11,6 +11,7 @@
 //! - Stopping: listeners first, then the sessions get a farewell, then what is left is cut.
 
 mod connection;
+mod ftp;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Event;
-use crate::config::{Address, Config, Limits, Open};
+use crate::config::{Address, Config, Ftp, Limits, Open};
 use crate::control::{self, Control};
 use crate::guard::Guard;
 use crate::limit::Limiter;
@@ -137,6 +138,8 @@ struct Door {
     service: Service,
     host: Arc<HostDoor>,
     tls: Option<Arc<ServerConfig>>,
+    /// What it does where it speaks FTP.
+    ftp: Option<Ftp>,
     balancers: Vec<IpNet>,
     limits: Limits,
     limiter: Limiter,
@@ -156,6 +159,8 @@ struct HostDoor {
     address: Address,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     settings: Arc<gate::Settings>,
+    ftp_address: Address,
+    ftp_tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 /// Starts the gateway that `config` describes; `open` is what its files hold.
@@ -174,13 +179,15 @@ pub async fn start(config: &Config, open: Open, guard: Guard, system: System) ->
     let hosts: Vec<_> = config
         .hosts
         .iter()
-        .zip(open.hosts)
-        .map(|(host, tls)| {
+        .zip(open.hosts.into_iter().zip(open.ftp_hosts))
+        .map(|(host, (tls, ftp_tls))| {
             Arc::new(HostDoor {
                 name: host.name.clone(),
                 address: host.address.clone(),
                 tls,
                 settings: Arc::clone(&host.gate),
+                ftp_address: host.ftp.address.clone(),
+                ftp_tls,
             })
         })
         .collect();
@@ -195,6 +202,7 @@ pub async fn start(config: &Config, open: Open, guard: Guard, system: System) ->
             service: listener.service,
             host: Arc::clone(host),
             tls,
+            ftp: listener.ftp.clone(),
             balancers: listener.balancers.clone(),
             limits: config.limits,
             limiter: limiter.clone(),

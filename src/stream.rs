@@ -55,23 +55,19 @@ pub enum End {
 
 /// A stream whose bytes read are counted for the list of sessions.
 #[derive(Debug)]
-pub struct Counted {
+pub struct Counted<S> {
     /// The stream.
-    pub stream: Stream,
+    pub stream: S,
     /// The session it belongs to.
     pub session: Arc<Session>,
     /// Which end it is.
     pub end: End,
 }
 
-impl AsyncRead for Counted {
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Accepted(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
-            Stream::Opened(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
-        };
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let count = match self.end {
             End::Client => &self.session.client_bytes,
             End::Host => &self.session.host_bytes,
@@ -81,28 +77,64 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Accepted(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
-            Stream::Opened(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Accepted(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
+            Self::Opened(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Accepted(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+            Self::Opened(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Accepted(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
-            Stream::Opened(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Accepted(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            Self::Opened(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Accepted(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
-            Stream::Opened(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Accepted(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            Self::Opened(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
 
@@ -111,18 +143,18 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Accepted(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
-            Stream::Opened(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Accepted(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+            Self::Opened(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Accepted(stream) => stream.is_write_vectored(),
-            Stream::Opened(stream) => stream.is_write_vectored(),
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Accepted(stream) => stream.is_write_vectored(),
+            Self::Opened(stream) => stream.is_write_vectored(),
         }
     }
 }

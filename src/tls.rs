@@ -19,7 +19,9 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
@@ -87,6 +89,12 @@ impl Pin {
         let mut pin = [0; 32];
         pin.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate).as_ref());
         Self(pin)
+    }
+
+    /// The pin as rules know it.
+    #[must_use]
+    pub const fn fingerprint(self) -> policy::Fingerprint {
+        policy::Fingerprint::new(self.0)
     }
 }
 
@@ -186,8 +194,16 @@ pub fn listener_config(
 
 /// What it needs to speak TLS to a host.
 pub fn host_config(trust: Trust) -> Result<Arc<ClientConfig>, Error> {
+    host_config_of(trust, rustls::ALL_VERSIONS)
+}
+
+/// What it needs to speak these versions of TLS to a host.
+pub fn host_config_of(
+    trust: Trust,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<Arc<ClientConfig>, Error> {
     let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(Error::Pair)?;
     let builder = match trust {
         Trust::Roots(roots) => {

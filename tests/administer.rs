@@ -103,6 +103,10 @@ fn users_and_contacts() {
     desk.fails("contact test BERT", 3, "BERT has no contact");
 
     desk.prints("user always ANNA on");
+    desk.prints("user ftp ANNA account");
+    assert_eq!(desk.json("user show ANNA")["ftp"], "account");
+    desk.prints("user ftp ANNA listener");
+    desk.fails("user ftp ANNA sometimes", 2, "possible values: reject, account, listener");
     desk.prints("user disable ANNA");
     let shown = desk.json("user show ANNA");
     assert_eq!((&shown["enabled"], &shown["always"]), (&Value::Bool(false), &Value::Bool(true)));
@@ -114,7 +118,16 @@ fn users_and_contacts() {
     let changes = desk.json("audit list --user ANNA");
     let reasons: Vec<_> = changes.as_array().unwrap().iter().map(|line| line["reason"].as_str().unwrap()).collect();
     let added = ["contact-added"; 4];
-    let rest = ["contact-removed", "mail-unreachable", "user-always", "user-disabled", "user-enabled", "user-unlocked"];
+    let rest = [
+        "contact-removed",
+        "mail-unreachable",
+        "user-always",
+        "user-ftp",
+        "user-ftp",
+        "user-disabled",
+        "user-enabled",
+        "user-unlocked",
+    ];
     assert_eq!(reasons, [&["user-added"][..], &added, &rest].concat(), "what failed to change left no entry");
     assert!(changes[0]["detail"].as_str().unwrap().contains("by uid "));
 }
@@ -163,6 +176,43 @@ fn networks_and_explanations() {
     desk.prints("network remove 1");
     desk.fails("network remove 1", 3, "there is no network 1");
     assert!(desk.prints("network unlock 203.0.113.9").contains("had no failures"));
+}
+
+#[test]
+fn service_accounts() {
+    let desk = Desk::new("services");
+    let print = "0c".repeat(32);
+    let added = desk.prints("service add NIGHTJOB --from 10.1.0.0/16 --hours 22:00-05:00 --days mon-fri");
+    assert_eq!(added, "Rule 1 lets in NIGHTJOB by ftp from 10.1.0.0/16, mon-fri 22:00-05:00, without a passcode.\n");
+    desk.prints(&format!("service add edijob --from 192.0.2.7 --certificate {print} --service telnet"));
+    desk.fails(
+        "service add NIGHTJOB --from 10.1.0.0-10.1.255.255 --hours 22:00-05:00 --days mon-fri",
+        1,
+        "exists already",
+    );
+    desk.fails("service add X --from 10.1.0.0/16 --days someday", 2, "expected days such as mon-fri");
+    desk.fails("service add X --from 10.1.0.0/16 --hours 9-5", 2, "expected hours such as");
+    desk.fails("service add X --from 10.1.0.0/16 --certificate 0c", 2, "expected the 64 hexadecimal digits");
+    let list = desk.json("service list");
+    assert_eq!((&list[0]["days"], &list[0]["hours"]), (&"mon-fri".into(), &"22:00-05:00".into()));
+    assert_eq!(list[1]["certificate"], format!("sha256:{print}"));
+    assert_eq!(desk.json("service list --user EDIJOB").as_array().unwrap().len(), 1);
+    assert!(desk.prints("service list").contains("0c0c0c0c0c0c0c0c..."));
+
+    let explain = |more: &str| desk.json(&format!("explain --user EDIJOB --from 192.0.2.7 --host PROD{more}"));
+    let explained = explain(&format!(" --certificate {print}"));
+    assert_eq!((&explained["effect"], &explained["reason"]), (&"allow".into(), &"service-account".into()));
+    assert_eq!(explained["to_change"], "sallyport service remove 2");
+    assert_eq!(explain("")["reason"], "user-not-registered");
+
+    desk.prints("user add EDIJOB");
+    assert!(desk.prints("service add EDIJOB --from 192.0.2.8").contains("is registered, too"));
+    desk.prints("service remove 2");
+    desk.fails("service remove 2", 3, "there is no service account rule 2");
+    assert_eq!(explain(&format!(" --certificate {print}"))["reason"], "no-contact");
+    let reasons = desk.json("audit list --user EDIJOB");
+    let reasons: Vec<_> = reasons.as_array().unwrap().iter().map(|line| line["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["service-account-added", "user-added", "service-account-added", "service-account-removed"]);
 }
 
 #[test]

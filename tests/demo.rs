@@ -20,8 +20,12 @@ struct Demo {
 
 impl Demo {
     fn start(options: &[&str]) -> Self {
-        let mut process =
-            Command::new(PROGRAM).args(["demo", "--port", "0"]).args(options).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Command::new(PROGRAM)
+            .args(["demo", "--port", "0", "--ftp-port", "0"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -239,6 +243,18 @@ fn every_quirk_of_the_host_lets_the_walk_through() {
 }
 
 #[test]
+fn the_ftp_walk_gets_to_the_files() {
+    let output = Command::new(PROGRAM).args(["demo", "--walk-ftp"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
+    for part in
+        ["530 Log on attempt rejected.", "530-Passcode ", "Subject: Passcode", "230 ANNA logged on.", "README.TXT"]
+    {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
 fn pictures_are_written_and_a_taken_port_is_told() {
     let folder = std::env::temp_dir().join(format!("sallyport-test-svg-{}", std::process::id()));
     let path = folder.to_str().unwrap();
@@ -253,4 +269,7 @@ fn pictures_are_written_and_a_taken_port_is_told() {
     let output = Command::new(PROGRAM).args(["demo", "--port", &port]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && error.contains(&format!("port {port} is taken")), "{error}");
+    let output = Command::new(PROGRAM).args(["demo", "--port", "0", "--ftp-port", &port]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("for instance --ftp-port "), "{error}");
 }

@@ -10,6 +10,7 @@ mod command_line;
 mod corpus;
 mod demo;
 mod faults;
+mod ftp;
 mod properties;
 mod readme;
 mod scripts;

@@ -89,9 +89,14 @@ impl Done {
                 policy::Answer::Passcode(code) => format!("answer {} passcode {}", name(user), code.expose()),
                 policy::Answer::Resend => format!("answer {} resend", name(user)),
             }),
+            // Questions about passwords are FTP's.
+            Action::Ask(Question::Password { user, .. } | Question::Accepted { user, .. }) => {
+                Self::Ask(format!("password {}", name(user)))
+            }
             Action::Tell(report) => Self::Tell(match report {
                 Report::HostAccepted { user } => format!("accepted {}", name(user)),
                 Report::HostRefused { user } => format!("refused {}", name(user)),
+                Report::HostUnavailable { user, .. } => format!("unavailable {}", name(user)),
                 Report::Abandoned { user } => format!("abandoned {}", name(user)),
                 Report::Cancelled { user } => format!("cancelled {}", name(user)),
                 Report::UnknownDisplay { .. } => "unknown-display".to_owned(),
@@ -146,6 +151,7 @@ pub fn challenge(message: Option<Message>) -> Verdict {
         tries_left: 3,
         expires: "14:08:59".to_owned(),
         message,
+        way: None,
     }))
 }
 

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+
+use crate::account::Fingerprint;
 
 /// The longest user profile name on IBM i, in characters.
 pub const USER_MAX: usize = 10;
@@ -114,6 +117,10 @@ pub struct Attempt {
     pub host: Arc<str>,
     /// When.
     pub at: Timestamp,
+    /// The same moment in the gateway's time zone.
+    pub local: DateTime,
+    /// The certificate that the client showed and proved to own.
+    pub certificate: Option<Fingerprint>,
 }
 
 #[cfg(test)]

@@ -60,6 +60,27 @@ pub fn keyed(text: &Secret<String>, prefix: char, digits: u8) -> Option<Secret<S
     (read.expose().len() == usize::from(digits)).then_some(read)
 }
 
+/// `password` where it has the form of a passcode: exactly `digits` digits.
+#[must_use]
+pub fn digits_only(password: &Secret<Vec<u8>>, digits: u8) -> Option<Secret<String>> {
+    let bytes = password.expose();
+    if bytes.len() != usize::from(digits) || !bytes.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    core::str::from_utf8(bytes).ok().map(|text| Secret::new(text.to_owned()))
+}
+
+/// `password:passcode` taken apart at the last colon, where what follows has the form of a passcode (IBM i 7.6 reads FTP
+/// passwords so). A password may hold colons, and may be empty here: the host judges it.
+#[must_use]
+pub fn one_line(password: &Secret<Vec<u8>>, digits: u8) -> Option<(Secret<Vec<u8>>, Secret<String>)> {
+    let bytes = password.expose();
+    let colon = bytes.iter().rposition(|byte| *byte == b':')?;
+    let (head, tail) = (bytes.get(..colon)?, bytes.get(colon.checked_add(1)?..)?);
+    let passcode = digits_only(&Secret::new(tail.to_vec()), digits)?;
+    Some((Secret::new(head.to_vec()), passcode))
+}
+
 /// What a passcode is good for.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding<'a> {
@@ -67,7 +88,7 @@ pub struct Binding<'a> {
     pub challenge: &'a str,
     /// The user.
     pub user: &'a User,
-    /// The connection.
+    /// The connection; for FTP, whose clients come back on another one, source and host instead.
     pub connection: &'a str,
     /// The host, by its name in the configuration.
     pub host: &'a str,
@@ -145,6 +166,33 @@ mod tests {
         }
         for text in ["", "12345", "1234567", "W 123456", "12345x", "VV123456", "１２３４５６"] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_taken_apart() {
+        let secret = |text: &str| Secret::new(text.as_bytes().to_vec());
+        for (text, expected) in
+            [("123456", true), ("12345", false), ("1234567", false), (" 123456", false), ("12345x", false)]
+        {
+            assert_eq!(digits_only(&secret(text), 6).is_some(), expected, "{text}");
+        }
+        assert!(digits_only(&Secret::new("１２".as_bytes().to_vec()), 6).is_none());
+        for (text, expected) in [
+            ("secret:123456", Some(("secret", "123456"))),
+            ("a:b:123456", Some(("a:b", "123456"))),
+            ("a:111111:123456", Some(("a:111111", "123456"))),
+            (":123456", Some(("", "123456"))),
+            ("secret:12345", None),
+            ("secret:123456:", None),
+            ("secret123456", None),
+            ("", None),
+        ] {
+            let taken = one_line(&secret(text), 6);
+            let taken = taken
+                .as_ref()
+                .map(|(head, tail)| (core::str::from_utf8(head.expose()).unwrap(), tail.expose().as_str()));
+            assert_eq!(taken, expected, "{text}");
         }
     }
 

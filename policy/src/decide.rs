@@ -7,6 +7,7 @@
 //!   network-deny    the network rule says deny            → deny
 //!   always          the user is marked "always"           skips the next step
 //!   network-exempt  the network rule says exempt          → allow        (nobody named: only if the setting unnamed says so)
+//!   service-account a service account's rule fits         → allow
 //!   user            unknown, not registered, no contact   → deny
 //!   repeat          a repeat window is open               → allow
 //!   passcode                                              → challenge
@@ -20,6 +21,7 @@ use core::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use crate::account::{Miss, ServiceAccount};
 use crate::attempt::Attempt;
 use crate::history::History;
 use crate::lockout::later;
@@ -72,6 +74,8 @@ pub enum Reason {
     NetworkDenied,
     /// A network rule exempts.
     NetworkExempt,
+    /// A service account's rule fits.
+    ServiceAccount,
     /// The gate could not tell who signs on.
     UserUnknown,
     /// The user is not registered.
@@ -86,7 +90,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of the steps.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::EnforcementOff,
         Self::UserDisabled,
         Self::UserLocked,
@@ -94,6 +98,7 @@ impl Reason {
         Self::UserLockedFromSource,
         Self::NetworkDenied,
         Self::NetworkExempt,
+        Self::ServiceAccount,
         Self::UserUnknown,
         Self::UserNotRegistered,
         Self::NoContact,
@@ -112,6 +117,7 @@ impl Reason {
             Self::UserLockedFromSource => "user-locked-from-source",
             Self::NetworkDenied => "network-denied",
             Self::NetworkExempt => "network-exempt",
+            Self::ServiceAccount => "service-account",
             Self::UserUnknown => "user-unknown",
             Self::UserNotRegistered => "user-not-registered",
             Self::NoContact => "no-contact",
@@ -131,6 +137,7 @@ impl Reason {
             Self::NetworkDenied | Self::NetworkExempt => {
                 "sallyport network remove NUMBER, or add a more specific network with another treatment"
             }
+            Self::ServiceAccount => "sallyport service remove NUMBER",
             Self::UserUnknown => {
                 "teach the gateway the host's sign-on display: [[host.form]] in the configuration; or, for printer sessions \
                  and default users, exempt their network and: sallyport settings set unnamed exempt"
@@ -160,6 +167,8 @@ pub struct Decision {
     pub meant: Effect,
     /// The network rule that counted, by its number, where one covers the source.
     pub rule: Option<i64>,
+    /// The service account's rule that lets in, by its number.
+    pub account: Option<i64>,
 }
 
 /// One step on the way to a decision.
@@ -223,7 +232,8 @@ fn walk(rules: &Rules, attempt: &Attempt, history: &History, listener: &mut impl
         Enforcement::Enforce | Enforcement::Off => meant,
         Enforcement::Observe => Effect::Allow,
     };
-    Decision { effect, reason, meant, rule: network.map(|rule| rule.id) }
+    let account = (reason == Reason::ServiceAccount).then(|| account(rules, attempt)).flatten();
+    Decision { effect, reason, meant, rule: network.map(|rule| rule.id), account: account.map(|account| account.id) }
 }
 
 fn steps(
@@ -318,6 +328,14 @@ fn steps(
         Some(_) | None => listener.step("network-exempt", format_args!("the network is not exempt"), None),
     }
 
+    match account(rules, attempt) {
+        Some(account) => {
+            let ServiceAccount { id, user, block, schedule, .. } = account;
+            decided!("service-account", Allow, ServiceAccount, "rule {id} lets {user} in from {block}, {schedule}");
+        }
+        None => listener.step("service-account", format_args!("{}", Misses(rules, attempt)), None),
+    }
+
     let Some(name) = &attempt.user else {
         decided!("user", Deny, UserUnknown, "the gateway could not tell who signs on");
     };
@@ -341,6 +359,30 @@ fn steps(
     }
 
     decided!("passcode", Challenge, PasscodeRequired, "a passcode is sent and asked for");
+}
+
+/// The service account's rule that lets `attempt` in.
+fn account<'a>(rules: &'a Rules, attempt: &Attempt) -> Option<&'a ServiceAccount> {
+    rules.accounts.iter().find(|account| account.admits(attempt).is_ok())
+}
+
+/// Why no service account's rule fits: those of this user and service, each with what does not hold.
+struct Misses<'a>(&'a Rules, &'a Attempt);
+
+impl fmt::Display for Misses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(rules, attempt) = self;
+        let misses = rules.accounts.iter().filter_map(|account| match account.admits(attempt) {
+            Ok(()) | Err(Miss::Other) => None,
+            Err(miss) => Some((account.id, miss.as_str())),
+        });
+        let mut none = true;
+        for (id, miss) in misses {
+            write!(f, "{}rule {id} does not fit: {miss}", if none { "" } else { "; " })?;
+            none = false;
+        }
+        if none { f.write_str("no rule for this user and service") } else { Ok(()) }
+    }
 }
 
 /// The end of a lock or window; the end of time is an administrator's word.

@@ -6,6 +6,7 @@
 //!   gate ── Report ────▶ guard        nobody waits for these
 //! ```
 
+use core::str::FromStr;
 use std::net::IpAddr;
 
 use crate::attempt::User;
@@ -25,6 +26,20 @@ pub enum Question {
         user: Option<User>,
         /// What was keyed.
         answer: Answer,
+    },
+    /// FTP: a password came, and nothing of it has gone to the host. It may be a passcode, or hold one.
+    Password {
+        /// The user named before it.
+        user: Option<User>,
+        /// What stood behind `PASS`, byte for byte.
+        password: Secret<Vec<u8>>,
+    },
+    /// FTP: the host accepted the password on a connection that is closed already.
+    Accepted {
+        /// The user who owns it.
+        user: Option<User>,
+        /// What the host accepted.
+        password: Secret<Vec<u8>>,
     },
 }
 
@@ -51,6 +66,19 @@ pub enum Verdict {
         notice: Notice,
         /// Whether the connection ends.
         close: bool,
+    },
+    /// FTP, to [`Question::Password`]: let the host check this password on a connection that ends at once, and when it
+    /// accepts, ask [`Question::Answer`] with the answer, or [`Question::Accepted`] where there is none.
+    Check {
+        /// The host's password, without a passcode that came with it.
+        password: Secret<Vec<u8>>,
+        /// What the user gave besides the password.
+        answer: Option<Answer>,
+    },
+    /// FTP, to [`Question::Password`]: it was the passcode; let through, with the password that was kept for it.
+    AdmitWith {
+        /// The host's password.
+        password: Secret<Vec<u8>>,
     },
 }
 
@@ -95,6 +123,41 @@ pub struct PasscodePrompt {
     pub expires: String,
     /// The message line.
     pub message: Option<Message>,
+    /// FTP: in which way this user gives passcodes; `None`: as everybody does on the listener.
+    pub way: Option<Way>,
+}
+
+/// In which way an FTP user gives a passcode. In one line with the password it can always be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// The log-on is rejected, and the passcode is the password of the next one.
+    Reject,
+    /// In a line of its own (`ACCT`), in the same log-on.
+    Account,
+}
+
+impl Way {
+    /// The name on the command line and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Account => "account",
+        }
+    }
+}
+
+impl FromStr for Way {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "reject" => Ok(Self::Reject),
+            "account" => Ok(Self::Account),
+            _ => Err("passcodes are given by reject or account"),
+        }
+    }
 }
 
 /// The message line of a prompt.
@@ -173,6 +236,14 @@ pub enum Report {
     HostRefused {
         /// The user named at the sign-on.
         user: Option<User>,
+    },
+    /// FTP: the host could not be asked about the password, or put the answer off (no connection, no reply, `421` and the
+    /// like), so nothing is known of it.
+    HostUnavailable {
+        /// The user named at the sign-on.
+        user: Option<User>,
+        /// For instance `no connection`.
+        what: &'static str,
     },
     /// The client left when the password had gone to the host and before the host answered: whoever guesses and hangs up
     /// has guessed.

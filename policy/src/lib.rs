@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod account;
 pub mod attempt;
 pub mod challenge;
 pub mod decide;
@@ -22,9 +23,10 @@ pub mod lockout;
 pub mod rule;
 pub mod secret;
 
+pub use account::{Fingerprint, ServiceAccount};
 pub use attempt::{Attempt, Service, User, UserError};
 pub use decide::{Decision, Effect, Reason, Step, decide, explain};
-pub use dialogue::{Answer, Heading, Message, Notice, PasscodePrompt, Prompt, Question, Report, Verdict};
+pub use dialogue::{Answer, Heading, Message, Notice, PasscodePrompt, Prompt, Question, Report, Verdict, Way};
 pub use history::{Admission, History, Standing};
 pub use lockout::{Failure, Scope, Tally};
 pub use rule::{Enforcement, Network, Networks, Rules, Setting, Settings, Treatment, Unnamed};

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::account::ServiceAccount;
 use crate::attempt::Service;
 
 /// Everything an administrator laid down that bears on a decision.
@@ -20,6 +21,8 @@ pub struct Rules {
     pub settings: Settings,
     /// Networks and how they are treated.
     pub networks: Networks,
+    /// Unattended jobs that are let in without a passcode.
+    pub accounts: Vec<ServiceAccount>,
 }
 
 /// A block of addresses: one address, a network, or a range.
@@ -524,6 +527,21 @@ settings! {
     lockout_source_minutes "lockout.source-minutes" "minutes" 1..=1440 default 15:
         "How long the first lock of a source lasts; also the quiet time after which its failures are forgotten.",
         "Long enough to make spraying useless, short enough for a site that locked itself out.";
+    ftp_window "ftp.window" "seconds" 0..=3600 default 120:
+        "How long after a right passcode an FTP client at the same address may log on with the same passcode, or the same password, again; 0 prohibits it.",
+        "File managers open several connections with what they were given once; two minutes are enough for that.";
+    ftp_window_uses "ftp.window-uses" "log-ons" 1..=1000 default 20:
+        "How many further log-ons ftp.window covers.",
+        "A file manager opens up to ten connections at a time.";
+    ftp_host_checks "ftp.host-checks" "passwords" 1..=24 default 2:
+        "How many passwords of one user in a row, not accepted by the host, FTP passes on to it at once; those from networks without a passcode are counted apart.",
+        "Below QMAXSIGN, which is 3 by default: whoever guesses comes to a stop before the host disables the profile.";
+    ftp_host_checks_window "ftp.host-checks-window" "minutes" 0..=10080 default 1440:
+        "How long FTP passes on no further password of a user after the last one, once ftp.host-checks in a row were not accepted; 0: until the host accepts one, or sallyport user unlock.",
+        "Hosts count refusals in a row without a time; one more a day gives time to notice who is guessing, and lets the owner in some day.";
+    ftp_refusal_time "ftp.refusal-time" "milliseconds" 0..=5000 default 1000:
+        "How long a refused FTP log-on takes at least, whatever the reason.",
+        "A refusal that takes the same time for unknown users, locked users and wrong passcodes tells nothing; longer than a host takes to refuse.";
 }
 
 /// The setting of that name.

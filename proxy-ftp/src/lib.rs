@@ -1,8 +1,8 @@
-//! FTP's control channel: a codec for programs that stand between a client and a host, or that are one of the two.
+//! FTP: the codec, and a gate that lets a client through to a host only once the second factor is right.
 //!
-//! This crate is the codec only: lines, commands, replies and the addresses in them. It is pure: bytes come in as
-//! arguments, values go out; nothing reads, writes, logs, waits or asks the time, and no input makes it panic. The
-//! gateway does not serve FTP yet; its FTP gate and relay will stand on this.
+//! The codec and the gate are pure: bytes and time come in as arguments, values go out. Nothing in them reads, writes,
+//! logs, waits or asks the time, and no input makes them panic. Only the relay and the data connections, behind the feature
+//! `relay`, do input and output.
 //!
 //! A client's line, from the wire to what it means, and back:
 //!
@@ -29,8 +29,14 @@
 
 pub mod address;
 pub mod command;
+#[cfg(feature = "relay")]
+pub mod data;
 pub mod error;
+pub mod gate;
 pub mod line;
+pub mod order;
+#[cfg(feature = "relay")]
+pub mod relay;
 pub mod reply;
 
 pub use error::Error;

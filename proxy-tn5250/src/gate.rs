@@ -450,6 +450,9 @@ impl Gate {
                     self.leave(notice, Close::by(notice), now, out);
                     Ok(())
                 }
+                Verdict::Check { .. } | Verdict::AdmitWith { .. } => {
+                    Err(Close::Fault("a verdict on a password, which is no answer to any question of ours"))
+                }
             },
             // The operator ended the session while the guard was thinking: the verdict has nothing left to decide.
             State::Leaving { close, deadline } => {

@@ -278,6 +278,7 @@ mod tests {
             tries_left: 3,
             expires: String::from("14:08:59"),
             message,
+            way: None,
         }
     }
 

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use proxy_ftp::data::Peers;
+use proxy_ftp::gate::{ClientData, ClientTls, HostData, HostMode, HostTls, Mode};
 use proxy_tn5250::gate::{AutoSignOn, Order, Printers, SignOnFields};
 use serde::Serialize;
 
 use super::{Global, USAGE, print_json};
-use crate::config::{Config, ConfigError, HostTrust, Listener, Problem, SmtpTls};
+use crate::config::{Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, SmtpTls};
 use crate::tls::ClientCertificates;
 
 /// Check the configuration and the files it names, and say what would run.
@@ -59,13 +61,8 @@ fn summary(config: &Config) -> String {
     };
     let login = smtp.login.as_ref().map(|login| format!(" as {}", login.username)).unwrap_or_default();
     let _ = writeln!(text, "  mail      from {} by {}:{} ({tls}){login}", smtp.from, smtp.host, smtp.port);
-    for host in &config.hosts {
-        let tls = match host.tls.as_ref().map(|tls| &tls.trust) {
-            None => "WITHOUT TLS",
-            Some(HostTrust::System) => "TLS, verified by the system's certificates",
-            Some(HostTrust::CaFile(_)) => "TLS, verified by ca_file",
-            Some(HostTrust::Pins(_)) => "TLS, pinned",
-        };
+    for (index, host) in config.hosts.iter().enumerate() {
+        let tls = host.tls.as_ref().map_or("WITHOUT TLS", |tls| trust(&tls.trust));
         let order = match host.gate.order {
             Order::PasswordFirst => "password first",
             Order::CodeFirst => "code first",
@@ -88,11 +85,75 @@ fn summary(config: &Config) -> String {
             "            {order}; auto sign-on {auto}, program and menu fields {fields}, printers {printers}, forms taught {}",
             host.gate.forms.len()
         );
+        if config.listeners.iter().any(|listener| listener.ftp.is_some() && listener.host == index) {
+            let _ = writeln!(text, "            FTP at {}", ftp_host(&host.ftp));
+        }
     }
     for listener in &config.listeners {
         let host = config.hosts.get(listener.host).map_or("", |host| &host.name);
         let Listener { name, service, address, .. } = listener;
         let _ = writeln!(text, "  listener  {name}: {service} on {address} to {host} ({})", protection(listener));
+        if let Some(ftp) = &listener.ftp {
+            let _ = writeln!(text, "            {}", ftp_listener(ftp));
+        }
+    }
+    text
+}
+
+const fn trust(trust: &HostTrust) -> &'static str {
+    match trust {
+        HostTrust::System => "TLS, verified by the system's certificates",
+        HostTrust::CaFile(_) => "TLS, verified by ca_file",
+        HostTrust::Pins(_) => "TLS, pinned",
+    }
+}
+
+fn ftp_host(host: &FtpHost) -> String {
+    let when = match host.tls {
+        HostTls::Off => "",
+        HostTls::Explicit => "AUTH ",
+        HostTls::Implicit => "implicit ",
+    };
+    let tls = host.trust.as_ref().map_or("WITHOUT TLS", |tls| trust(&tls.trust));
+    let data = match (host.tls, host.data_tls) {
+        (HostTls::Off, _) => "",
+        (HostTls::Explicit | HostTls::Implicit, HostData::Same) => ", data as the client's",
+        (HostTls::Explicit | HostTls::Implicit, HostData::Always) => ", data too",
+        (HostTls::Explicit | HostTls::Implicit, HostData::Never) => ", DATA WITHOUT TLS",
+    };
+    let only = if host.tls12_only { ", TLS 1.2 only" } else { "" };
+    let mode = match host.data_mode {
+        HostMode::Same => "data connections as the client's",
+        HostMode::Passive => "passive data connections",
+        HostMode::Active => "active data connections",
+    };
+    format!("{} ({when}{tls}{data}{only}; {mode})", host.address)
+}
+
+fn ftp_listener(ftp: &Ftp) -> String {
+    let gate = &ftp.gate;
+    let mode = match (gate.mode, gate.close_after_reject) {
+        (Mode::Account, _) => "passcode by 332 and ACCT",
+        (Mode::Reject, false) => "passcode by a second logon",
+        (Mode::Reject, true) => "passcode by a second logon on a new connection",
+    };
+    let reply = if gate.helpful { "helpful" } else { "uniform" };
+    let ports = &ftp.data.ports;
+    let mut text = format!("{mode}, replies {reply}; passive ports {}-{}", ports.start(), ports.end());
+    for address in &ftp.data.client.advertise {
+        let _ = write!(text, ", advertised as {address}");
+    }
+    match ftp.data.client.peers {
+        Peers::Same => {}
+        Peers::Net => text.push_str(", data from the client's network"),
+        Peers::Any => text.push_str(", DATA FROM ANY ADDRESS"),
+    }
+    match gate.refused_commands.len() {
+        0 => {}
+        1 => text.push_str(", 1 command refused"),
+        count => {
+            let _ = write!(text, ", {count} commands refused");
+        }
     }
     text
 }
@@ -107,6 +168,17 @@ fn protection(listener: &Listener) -> String {
         },
     }
     .to_owned();
+    if let Some(ftp) = &listener.ftp {
+        text.push_str(match ftp.gate.client_tls {
+            ClientTls::Off => "",
+            ClientTls::Offered => " by AUTH, OFFERED ONLY",
+            ClientTls::Required => " by AUTH, required",
+            ClientTls::Implicit => " implicit",
+        });
+        if ftp.gate.client_tls != ClientTls::Off && ftp.gate.client_data == ClientData::Any {
+            text.push_str(", data as the client wishes");
+        }
+    }
     if !listener.balancers.is_empty() {
         let nets: Vec<_> = listener.balancers.iter().map(ToString::to_string).collect();
         let _ = write!(text, ", PROXY header from {}", nets.join(", "));

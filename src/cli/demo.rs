@@ -14,12 +14,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Global, print_line};
 use crate::demo::mail::Mail;
 use crate::demo::{
-    ADDRESS, Happening, HostSettings, Layout, PASSWORD, Query, STRANGER, STRANGER_PASSWORD, Scene, Stage,
-    StageSettings, USER, walk,
+    ADDRESS, FtpHappening, FtpScene, Happening, HostSettings, Layout, PASSWORD, Query, STRANGER, STRANGER_PASSWORD,
+    Scene, Stage, StageSettings, USER, walk, walk_ftp,
 };
 
-/// The gateway's port unless another is asked for.
+/// The gateway's port for terminals unless another is asked for.
 const PORT: u16 = 2323;
+/// The gateway's port for FTP unless another is asked for.
+const FTP_PORT: u16 = 2121;
 /// How long the host thinks with `--host-quirk slow`.
 const SLOW: Duration = Duration::from_secs(3);
 /// The device that is in use with `--host-quirk busy-device`.
@@ -27,8 +29,9 @@ const BUSY: &str = "BUSY";
 
 const AFTER: &str = "\
 Examples:
-  sallyport demo                             then connect a 5250 emulator to 127.0.0.1:2323
+  sallyport demo                             then connect a 5250 emulator to 127.0.0.1:2323, or ftp to 127.0.0.1:2121
   sallyport demo --walk                      a whole sign-on, played by itself
+  sallyport demo --walk-ftp                  a whole FTP logon, played by itself
   sallyport demo --walk --svg docs           the same, each screen as a picture too
   sallyport demo --host-quirk custom-form --host-quirk never-clears";
 
@@ -38,12 +41,18 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Args {
-    /// The gateway's port [default: 2323; with --walk any that is free].
+    /// The gateway's port for terminals [default: 2323; in a walk any that is free].
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+    /// The gateway's port for FTP [default: 2121; in a walk any that is free].
+    #[arg(long, value_name = "PORT")]
+    ftp_port: Option<u16>,
     /// Play a whole sign-on and print each screen: refused password, passcode, wrong code, right code, menu.
     #[arg(long)]
     walk: bool,
+    /// Play a whole FTP logon and print what is said: refused password, passcode sent, passcode as password, listing.
+    #[arg(long, conflicts_with = "walk")]
+    walk_ftp: bool,
     /// Write each screen of the walk as an SVG picture into this directory.
     #[arg(long, value_name = "DIR", requires = "walk")]
     svg: Option<PathBuf>,
@@ -76,14 +85,18 @@ enum Quirk {
 
 pub(crate) async fn run(args: Args, _global: &Global) -> anyhow::Result<ExitCode> {
     crate::system::forbid_core_dumps()?;
-    let port = args.port.unwrap_or(if args.walk { 0 } else { PORT });
-    let settings = StageSettings { port, host: host(&args.host_quirk), code_first: args.code_first };
+    let is_walk = args.walk || args.walk_ftp;
+    let port = args.port.unwrap_or(if is_walk { 0 } else { PORT });
+    let ftp_port = args.ftp_port.unwrap_or(if is_walk { 0 } else { FTP_PORT });
+    let settings = StageSettings { port, ftp_port, host: host(&args.host_quirk), code_first: args.code_first };
     // From here on a signal leads to the end below, so that nothing is left behind.
     let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
     let mut stage = Stage::start(settings).await?;
     let show = async {
         if args.walk {
             play(&mut stage, args.svg.as_deref()).await.map(|()| ExitCode::SUCCESS)
+        } else if args.walk_ftp {
+            play_ftp(&mut stage).await.map(|()| ExitCode::SUCCESS)
         } else {
             print_line(invitation(&stage))?;
             follow(&mut stage).await
@@ -91,7 +104,7 @@ pub(crate) async fn run(args: Args, _global: &Global) -> anyhow::Result<ExitCode
     };
     let done = tokio::select! {
         done = show => done,
-        () = any(&mut signals) => if args.walk { Err(anyhow!("ended by a signal")) } else { Ok(ExitCode::SUCCESS) },
+        () = any(&mut signals) => if is_walk { Err(anyhow!("ended by a signal")) } else { Ok(ExitCode::SUCCESS) },
     };
     stage.stop().await;
     done
@@ -119,8 +132,9 @@ fn host(quirks: &[Quirk]) -> HostSettings {
 fn invitation(stage: &Stage) -> String {
     // As this program was called: it need not be on the path.
     let program = std::env::args().next().unwrap_or_else(|| "sallyport".to_owned());
-    let (gateway, file) = (stage.gateway, stage.configuration());
-    let file = file.display();
+    let (gateway, ftp, file) = (stage.gateway, stage.ftp, stage.configuration());
+    let (ip, port, file) = (ftp.ip(), ftp.port(), file.display());
+    let (user, password) = (USER.to_ascii_lowercase(), PASSWORD.to_ascii_lowercase());
     format!(
         "\
 Sallyport demo: a simulated IBM i, the gateway before it, and the mails it sends. All on this machine.
@@ -130,6 +144,12 @@ Sallyport demo: a simulated IBM i, the gateway before it, and the mails it sends
 
   Sign on as {USER}, password {PASSWORD}. The passcode comes by mail; the mail is shown here.
   {STRANGER}, password {STRANGER_PASSWORD}, is known to the host but not to the gateway: see how that ends.
+
+  FTP at                        {ftp}   (no TLS)
+    curl -u {user}:{password} ftp://{ftp}/            is rejected (530), and a passcode is mailed; then either
+    curl -u {user}:PASSCODE ftp://{ftp}/          the passcode as the password, or
+    curl -u {user}:{password}:PASSCODE ftp://{ftp}/   both in one line.
+    With ftp: ftp {ip} {port}, log on as {user}; after the 530: user {user} PASSCODE
 
   Look inside, in another terminal:
     {program} --config {file} session list
@@ -172,6 +192,12 @@ fn told(happening: &Happening) -> Option<String> {
         Happening::Refused { user } => Some(format!("password of {user} refused")),
         Happening::SignedOff { user } => Some(format!("{user} signed off")),
         Happening::Ended => Some("a connection ended".to_owned()),
+        Happening::Ftp(happening) => Some(match happening {
+            FtpHappening::LoggedOn { user } => format!("FTP: password of {user} accepted"),
+            FtpHappening::Refused { user } => format!("FTP: password of {user} refused"),
+            FtpHappening::Sent { path, bytes } => format!("FTP: {path} sent, {bytes} bytes"),
+            FtpHappening::Received { path, bytes } => format!("FTP: {path} received, {bytes} bytes"),
+        }),
         Happening::Keyed { .. } | Happening::Unasked => None,
     }
 }
@@ -216,4 +242,25 @@ async fn play(stage: &mut Stage, svg: Option<&Path>) -> anyhow::Result<()> {
     walk(stage, &mut show).await.context("the sign-on did not go as it must")?;
     printed?;
     print_line("Done: password and passcode, and the menu only after both.")
+}
+
+/// Plays the FTP walk; each scene is printed as it comes.
+async fn play_ftp(stage: &mut Stage) -> anyhow::Result<()> {
+    let mut number = 0;
+    let mut printed = Ok(());
+    let mut show = |scene: FtpScene| {
+        number += 1;
+        let done = match scene {
+            FtpScene::Mail(mail) => print_line(format_args!("{number}. The mail to {ADDRESS}\n\n{}\n", letter(&mail))),
+            FtpScene::Exchange { title, lines } => {
+                print_line(format_args!("{number}. {title}\n\n    {}\n", lines.join("\n    ")))
+            }
+        };
+        if printed.is_ok() {
+            printed = done;
+        }
+    };
+    walk_ftp(stage, &mut show).await.context("the logon did not go as it must")?;
+    printed?;
+    print_line("Done: password and passcode, and the files only after both.")
 }

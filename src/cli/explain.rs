@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use policy::{Attempt, Effect, Service, User};
+use jiff::Timestamp;
+use policy::{Attempt, Effect, Fingerprint, Service, User};
 use serde::Serialize;
 
 use super::admin::Admin;
 use super::{Global, NotFound, Usage, print_line, print_table};
 use crate::config::Config;
-use crate::store::{Opened, Snapshot};
+use crate::store::{Budget, Opened, Snapshot};
 
 /// Say what would be decided on a sign-on now, step by step, and what would have to change for another outcome.
 ///
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// To which host; needed where the configuration has several.
     #[arg(long)]
     host: Option<String>,
+    /// The SHA-256 fingerprint of the certificate that the client shows.
+    #[arg(long, value_name = "FINGERPRINT")]
+    certificate: Option<Fingerprint>,
 }
 
 /// The outcome, as shown.
@@ -67,6 +71,8 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
         source: args.from.to_canonical(),
         service: args.service,
         at: admin.now,
+        local: admin.now.to_zoned(admin.config.gateway.time_zone.clone()).datetime(),
+        certificate: args.certificate,
     };
     let explained = explain(&admin, &attempt).await?;
     if global.json {
@@ -93,7 +99,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 }
 
 async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> {
-    let Snapshot { rules, history, contact } = admin.store.snapshot(attempt.clone()).await?;
+    let Snapshot { rules, history, contact, .. } = admin.store.snapshot(attempt.clone()).await?;
     let (decision, steps) = policy::explain(&rules, attempt, &history);
     let mut steps: Vec<Step> = steps
         .into_iter()
@@ -104,7 +110,7 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         })
         .collect();
     let (mut effect, mut meant, mut reason) = (decision.effect, decision.meant, decision.reason.code());
-    let mut to_change = fill(decision.reason.remedy(), attempt, decision.rule);
+    let mut to_change = fill(decision.reason.remedy(), attempt, decision.account.or(decision.rule));
     if let (Effect::Challenge, Some(contact)) = (decision.meant, contact) {
         let settings = &rules.settings;
         let sent = admin.store.sent(attempt, settings.clone()).await?;
@@ -137,6 +143,29 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
             to_change = "wait, or raise what send.* allows (sallyport settings list)".to_owned();
             if effect == Effect::Challenge {
                 effect = Effect::Deny;
+            }
+        }
+        if let (Service::Ftp, Some(user)) = (attempt.service, &attempt.user) {
+            let budget = admin.store.checks(attempt, user, history.user_tally, settings).await?;
+            let waits = budget.waits(settings, attempt.at);
+            let used_up = waits.is_some();
+            let until = match waits {
+                None => String::new(),
+                Some(never) if never == Timestamp::MAX => "; no further one".to_owned(),
+                Some(next) => format!("; the next one at {}", next.strftime("%Y-%m-%d %H:%M:%SZ")),
+            };
+            let Budget { used, limit, .. } = budget;
+            steps.push(Step {
+                step: "host-checks",
+                finding: format!("passwords in a row that the host did not accept: {used} of {limit}{until}"),
+                decides: used_up.then(|| Effect::Deny.to_string()),
+            });
+            if used_up {
+                (reason, meant) = ("host-check-budget", Effect::Deny);
+                to_change = format!("wait, or: sallyport user unlock {user}");
+                if effect == Effect::Challenge {
+                    effect = Effect::Deny;
+                }
             }
         }
     }

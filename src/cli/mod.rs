@@ -12,6 +12,7 @@ mod demo;
 mod explain;
 mod network;
 mod serve;
+mod service;
 mod session;
 mod settings;
 mod terminal;
@@ -75,6 +76,7 @@ enum Command {
     User(user::Args),
     Contact(contact::Args),
     Network(network::Args),
+    Service(service::Args),
     Settings(settings::Args),
     Session(session::Args),
     Audit(audit::Args),
@@ -181,6 +183,7 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
+        Command::Service(args) => service::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
         Command::Settings(args) => settings::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,

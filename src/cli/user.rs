@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use policy::User;
+use policy::{User, Way};
 use serde::Serialize;
 
 use super::admin::{Admin, counted};
@@ -70,6 +70,15 @@ enum Verb {
         /// The user; need not be registered.
         user: User,
     },
+    /// In which way a user gives passcodes by FTP, whatever the listener says.
+    Ftp {
+        /// The user.
+        user: User,
+        /// reject: as the password of the next log-on; account: in a line of its own (ACCT), for clients that can; listener:
+        /// as the listener says. In one line, `password:passcode`, works always.
+        #[arg(value_parser = ["reject", "account", "listener"])]
+        way: String,
+    },
     /// Challenge a user even from exempt networks, or not.
     Always {
         /// The user.
@@ -86,6 +95,7 @@ struct Shown {
     name: String,
     enabled: bool,
     always: bool,
+    ftp: Option<Way>,
     comment: String,
     created_at: Timestamp,
     contacts: Vec<Contact>,
@@ -108,6 +118,7 @@ impl Shown {
             name: record.name.to_string(),
             enabled: record.enabled,
             always: record.always,
+            ftp: record.way,
             comment: record.comment,
             created_at: record.created_at,
             contacts: record.contacts,
@@ -142,6 +153,7 @@ impl Shown {
             format!("User      {}", self.name),
             format!("State     {}", self.state(admin)),
             format!("Always    {}", if self.always { "challenged even from exempt networks" } else { "no" }),
+            format!("FTP       {}", self.ftp.map_or("passcodes as the listener says", Way::as_str)),
             format!("Comment   {}", self.comment),
             format!("Added     {}", admin.local(self.created_at)),
             format!("Failures  {} wrong passcodes, {} refused passwords", self.wrong_passcodes, self.refused_passwords),
@@ -228,6 +240,17 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
                 &serde_json::json!({ "name": user.as_str(), "had_failures": found }),
                 format_args!("User {user} {text}."),
             )?;
+        }
+        Verb::Ftp { user, way } => {
+            let own = way.parse::<Way>().ok();
+            let entry = admin.entry("user-ftp", &format!("passcodes by FTP: {way}")).user(Some(&user));
+            store.set_user_way(user.clone(), own, entry).await?;
+            let text = match own {
+                Some(Way::Reject) => "gives passcodes by FTP as the password of the next log-on",
+                Some(Way::Account) => "gives passcodes by FTP in a line of its own (ACCT)",
+                None => "gives passcodes by FTP as the listener says",
+            };
+            done(&admin, global, user, text).await?;
         }
         Verb::Always { user, switch } => {
             let on = switch == "on";

@@ -3,6 +3,8 @@
 //! All mistakes of meaning are collected, each with its own place; a mistake of shape (syntax, type, unknown key) ends
 //! the reading at once, since nothing after it can be trusted.
 
+mod ftp;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -146,7 +148,7 @@ impl Check<'_> {
         if file.listener.is_empty() {
             self.wrong(0..0, "there is no listener, so nobody could connect", "at least one table [[listener]]");
         }
-        let listeners: Vec<_> = self.listeners(file.listener, &names);
+        let listeners: Vec<_> = self.listeners(file.listener, &names, &hosts, limits);
         Some((
             gateway?,
             smtp?,
@@ -301,6 +303,10 @@ impl Check<'_> {
             (Some(_), None) => None,
             (Some(tls), Some(address)) => self.host_tls(tls, address, host.address.span()).map(Some),
         };
+        let ftp = match &address {
+            Some(address) => self.ftp_host(host.ftp, address, tls.as_ref()),
+            None => None,
+        };
         let forms: Vec<_> = host.form.into_iter().map(|form| self.form(form)).collect();
         let limits = limits?;
         let gate = gate::Settings {
@@ -311,7 +317,7 @@ impl Check<'_> {
             forms: forms.into_iter().collect::<Option<_>>()?,
             limits: gate::Limits { sign_on: limits.sign_on, prompt: limits.prompt, ..gate::Limits::default() },
         };
-        Some(Host { name: name?, address: address?, tls: tls?, gate: Arc::new(gate) })
+        Some(Host { name: name?, address: address?, tls: tls?, gate: Arc::new(gate), ftp: ftp? })
     }
 
     fn host_tls(&mut self, tls: Spanned<file::HostTls>, address: &Address, at: Range<usize>) -> Option<HostTls> {
@@ -379,7 +385,9 @@ impl Check<'_> {
     fn listeners(
         &mut self,
         listeners: Vec<Spanned<file::Listener>>,
-        hosts: &HashMap<String, (usize, Range<usize>)>,
+        names_of_hosts: &HashMap<String, (usize, Range<usize>)>,
+        hosts: &[Option<Host>],
+        limits: Option<Limits>,
     ) -> Vec<Option<Listener>> {
         let mut names: HashMap<String, Range<usize>> = HashMap::new();
         let mut addresses: HashMap<SocketAddr, Range<usize>> = HashMap::new();
@@ -391,7 +399,7 @@ impl Check<'_> {
                 self.clash(listener.name.span(), message, "another name", other, "the first one");
             }
             let span = listener.address.span();
-            let listener = self.listener(listener, hosts);
+            let listener = self.listener(listener, names_of_hosts, hosts, limits);
             if let Some(Listener { address, .. }) = listener
                 && address.port() != 0
                 && let Some(other) = addresses.insert(address, span.clone())
@@ -407,22 +415,28 @@ impl Check<'_> {
     fn listener(
         &mut self,
         listener: file::Listener,
-        hosts: &HashMap<String, (usize, Range<usize>)>,
+        names_of_hosts: &HashMap<String, (usize, Range<usize>)>,
+        hosts: &[Option<Host>],
+        limits: Option<Limits>,
     ) -> Option<Listener> {
         let name = self.name(&listener.name);
-        if let Some(service) = &listener.service
-            && service.as_ref() != Service::Telnet.as_str()
-        {
-            self.wrong(service.span(), format!("`{}` is no service", service.as_ref()), "\"telnet\"");
-        }
+        let service = match listener.service.as_ref().map(|service| (service.as_ref().as_str(), service.span())) {
+            None => Some(Service::Telnet),
+            Some((written, _)) if written == Service::Telnet.as_str() => Some(Service::Telnet),
+            Some((written, _)) if written == Service::Ftp.as_str() => Some(Service::Ftp),
+            Some((written, span)) => {
+                self.wrong(span, format!("`{written}` is no service"), "\"telnet\" or \"ftp\"");
+                None
+            }
+        };
         let address = listener.address.as_ref().parse::<SocketAddr>().ok();
         if address.is_none() {
             let message = format!("`{}` is no address to listen on", listener.address.as_ref());
             self.wrong(listener.address.span(), message, "IP:PORT, for instance \"0.0.0.0:23\" or \"[::]:992\"");
         }
-        let host = hosts.get(listener.host.as_ref()).map(|(index, _)| *index);
+        let host = names_of_hosts.get(listener.host.as_ref()).map(|(index, _)| *index);
         if host.is_none() {
-            let mut known: Vec<_> = hosts.keys().map(|name| format!("\"{name}\"")).collect();
+            let mut known: Vec<_> = names_of_hosts.keys().map(|name| format!("\"{name}\"")).collect();
             known.sort();
             let expected = match known.as_slice() {
                 [] => "a table [[host]] of that name".to_owned(),
@@ -430,17 +444,32 @@ impl Check<'_> {
             };
             self.wrong(listener.host.span(), format!("there is no host `{}`", listener.host.as_ref()), expected);
         }
+        let has_tls = listener.tls.as_ref().map(Spanned::span);
         let tls = match listener.tls {
             Some(tls) => self.listener_tls(tls.into_inner()).map(Some),
             None => Some(None),
         };
+        let ftp = match (service, listener.ftp) {
+            (Some(Service::Ftp), written) => {
+                let host = host.and_then(|host| hosts.get(host)?.as_ref());
+                self.ftp_listener(written, has_tls, host.map(|host| &host.ftp), limits).map(Some)
+            }
+            (Some(Service::Telnet), Some(written)) => {
+                let message = "this listener speaks telnet, so its FTP table is of no use";
+                self.wrong(written.span(), message, "service = \"ftp\" in [[listener]]");
+                None
+            }
+            (Some(Service::Telnet), None) => Some(None),
+            (None, _) => None,
+        };
         let balancers: Vec<_> = listener.proxy_protocol_from.iter().map(|net| self.net(net)).collect();
         Some(Listener {
             name: name?,
-            service: Service::Telnet,
+            service: service?,
             address: address?,
             host: host?,
             tls: tls?,
+            ftp: ftp?,
             balancers: balancers.into_iter().collect::<Option<_>>()?,
         })
     }
@@ -757,10 +786,12 @@ host = "PROD"
     #[test]
     fn the_example_names_every_key() {
         let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
-        for table in tables.into_iter().chain(["[listener.tls]"]) {
+        for table in tables.into_iter().chain(["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]"]) {
             let text = match table {
-                "[host.tls]" | "[[host.form]]" => format!("[[host]]\n{table}\nzzz = 1"),
-                "[listener.tls]" => format!("[[listener]]\n{table}\nzzz = 1"),
+                "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
+                    format!("[[host]]\n{table}\nzzz = 1")
+                }
+                "[listener.tls]" | "[listener.ftp]" => format!("[[listener]]\n{table}\nzzz = 1"),
                 _ => format!("{table}\nzzz = 1"),
             };
             let problems = check_text(&text).unwrap_err();

@@ -3,6 +3,7 @@
 //! What stands here is only shape: which keys there are and of which type their values are. What the values mean, and
 //! whether they fit each other, is for [`super::check`].
 
+use proxy_ftp::{data, gate as ftp};
 use proxy_tn5250::gate;
 use serde::Deserialize;
 use toml::Spanned;
@@ -64,6 +65,22 @@ pub(super) struct Host {
     pub(super) printers: Option<Printers>,
     #[serde(default)]
     pub(super) form: Vec<Form>,
+    pub(super) ftp: Option<Spanned<HostFtp>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostFtp {
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) tls: Option<Spanned<FtpHostTls>>,
+    pub(super) data_tls: Option<FtpHostData>,
+    pub(super) tls12_only: Option<bool>,
+    pub(super) without_close_notify: Option<Truncation>,
+    pub(super) data_mode: Option<FtpHostMode>,
+    pub(super) data_peer: Option<Peers>,
+    #[serde(default)]
+    pub(super) advertise: Vec<Spanned<String>>,
+    pub(super) trust: Option<Spanned<HostTls>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,6 +117,52 @@ pub(super) struct Listener {
     pub(super) tls: Option<Spanned<ListenerTls>>,
     #[serde(default)]
     pub(super) proxy_protocol_from: Vec<Spanned<String>>,
+    pub(super) ftp: Option<Spanned<ListenerFtp>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerFtp {
+    pub(super) mode: Option<FtpMode>,
+    pub(super) close_after_reject: Option<bool>,
+    pub(super) reply: Option<Spanned<FtpReply>>,
+    #[serde(default)]
+    pub(super) banner: Vec<Spanned<String>>,
+    pub(super) banner_place: Option<Spanned<BannerPlace>>,
+    pub(super) hide_system: Option<bool>,
+    #[serde(default)]
+    pub(super) refused_commands: Vec<Spanned<String>>,
+    pub(super) tls: Option<Spanned<FtpClientTls>>,
+    pub(super) data_tls: Option<Spanned<FtpClientData>>,
+    pub(super) require_session_reuse: Option<bool>,
+    pub(super) without_close_notify: Option<Truncation>,
+    pub(super) passive_ports: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) advertise: Vec<Spanned<String>>,
+    pub(super) data_peer: Option<Peers>,
+    pub(super) data_source_port: Option<Spanned<u16>>,
+    pub(super) tries: Option<Spanned<u32>>,
+    pub(super) logon_seconds: Option<Spanned<u32>>,
+    pub(super) check_seconds: Option<Spanned<u32>>,
+    pub(super) idle_seconds: Option<Spanned<u32>>,
+    pub(super) data_seconds: Option<Spanned<u32>>,
+    pub(super) stall_seconds: Option<Spanned<u32>>,
+}
+
+/// How much a refusal tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum FtpReply {
+    Helpful,
+    Uniform,
+}
+
+/// Where our own greeting stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum BannerPlace {
+    Before,
+    Instead,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,11 +190,11 @@ pub(super) struct Limits {
 
 /// Declares how the values of a gate's setting are written, and what each means.
 macro_rules! written {
-    ($written:ident for $meant:ty { $($value:ident),+ }) => {
+    ($written:ident for $meant:ty { $($(#[$how:meta])* $value:ident),+ }) => {
         #[derive(Debug, Clone, Copy, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub(super) enum $written {
-            $($value),+
+            $($(#[$how])* $value),+
         }
 
         impl From<$written> for $meant {
@@ -148,3 +211,11 @@ written!(Order for gate::Order { PasswordFirst, CodeFirst });
 written!(AutoSignOn for gate::AutoSignOn { Strip, Challenge });
 written!(SignOnFields for gate::SignOnFields { Refuse, Allow });
 written!(Printers for gate::Printers { Refuse, Ask });
+written!(FtpMode for ftp::Mode { Reject, Account });
+written!(FtpClientTls for ftp::ClientTls { Off, Offered, Required, Implicit });
+written!(FtpClientData for ftp::ClientData { Any, Private });
+written!(FtpHostTls for ftp::HostTls { Off, Explicit, Implicit });
+written!(FtpHostData for ftp::HostData { Same, Always, Never });
+written!(FtpHostMode for ftp::HostMode { Same, Passive, Active });
+written!(Truncation for data::Truncation { Cut, PassOn });
+written!(Peers for data::Peers { Same, #[serde(rename = "same-net")] Net, Any });

@@ -20,6 +20,8 @@ pub struct Open {
     pub listeners: Vec<Option<Arc<ServerConfig>>>,
     /// For each of [`Config::hosts`], how to speak TLS to it, and its name.
     pub hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+    /// For each of [`Config::hosts`], how to speak TLS to its FTP server, and its name.
+    pub ftp_hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
 }
 
 /// Reads the files that `config` names.
@@ -34,9 +36,16 @@ pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
         reader.take(name, tls::roots(&name.path));
     }
     let listeners = config.listeners.iter().map(|listener| reader.listener(listener.tls.as_ref()?)).collect();
-    let hosts = config.hosts.iter().map(|host| reader.host(host.tls.as_ref()?)).collect();
+    let hosts = config.hosts.iter().map(|host| reader.host(host.tls.as_ref()?, false)).collect();
+    let mut ftp_hosts = Vec::new();
+    for (index, host) in config.hosts.iter().enumerate() {
+        // What no listener needs need not be there.
+        let is_used = config.listeners.iter().any(|listener| listener.ftp.is_some() && listener.host == index);
+        let trust = host.ftp.trust.as_ref().filter(|_| is_used);
+        ftp_hosts.push(trust.and_then(|trust| reader.host(trust, host.ftp.tls12_only)));
+    }
     if reader.problems.is_empty() {
-        Ok(Open { smtp_password, listeners, hosts })
+        Ok(Open { smtp_password, listeners, hosts, ftp_hosts })
     } else {
         Err(ConfigError::Invalid(reader.problems))
     }
@@ -54,7 +63,11 @@ impl Reader<'_> {
 
     fn wrong(&mut self, name: &FileName, message: &str, expected: &str) {
         let message = format!("{} {message}", name.path.display());
-        self.problems.push(self.config.source.problem(name.span.clone(), message, expected.into(), None));
+        let problem = self.config.source.problem(name.span.clone(), message, expected.into(), None);
+        // A file may serve terminals and FTP; it is wrong once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn password(&mut self, name: &FileName) -> Option<Secret<String>> {
@@ -78,13 +91,13 @@ impl Reader<'_> {
         self.take(&files.key, tls::listener_config(chain?, key?, clients))
     }
 
-    fn host(&mut self, tls: &HostTls) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+    fn host(&mut self, tls: &HostTls, tls12_only: bool) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let trust = match &tls.trust {
             HostTrust::Pins(pins) => Ok(Trust::Pins(pins.clone())),
             HostTrust::CaFile(name) => Ok(Trust::Roots(self.take(name, tls::roots(&name.path))?)),
             HostTrust::System => tls::system_roots().map(Trust::Roots),
         };
-        match trust.and_then(tls::host_config) {
+        match trust.and_then(|trust| tls::host_config_of(trust, proxy_ftp::data::versions(tls12_only))) {
             Ok(config) => Some((config, tls.server_name.clone())),
             Err(error) => {
                 let message = error.to_string();

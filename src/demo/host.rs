@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use super::ftp::FtpHappening;
 use super::job;
 use super::page::Place;
 
@@ -112,6 +113,8 @@ pub enum Happening {
     },
     /// The connection ended.
     Ended,
+    /// Something at the FTP host.
+    Ftp(FtpHappening),
 }
 
 impl Default for HostSettings {

@@ -3,10 +3,11 @@
 //! ```text
 //!   host   its settings, its listener         page    its pages        wire   negotiation and records
 //!   job    one terminal: jobs and keys        sheet   the bytes of a display
-//!   mail   the sink                          stage   host, sink and gateway together
-//!   walk   a whole sign-on, played by itself
+//!   ftp    the same host's FTP server        mail    the sink
+//!   stage  hosts, sink and gateway together  walk    a whole sign-on, played by itself
 //! ```
 
+mod ftp;
 mod host;
 mod job;
 pub mod mail;
@@ -16,6 +17,7 @@ mod stage;
 mod walk;
 mod wire;
 
+pub use ftp::{FtpHappening, FtpHost, FtpScene, FtpWalkError, walk_ftp};
 pub use host::{Account, Happening, Host, HostSettings, Layout, Query};
 pub use page::Place;
 pub use stage::{ADDRESS, PASSWORD, STRANGER, STRANGER_PASSWORD, Stage, StageError, StageSettings, USER};

@@ -1,8 +1,8 @@
 //! The whole demo in one process: simulated host, mail sink, and the gateway between them, on the loopback.
 //!
 //! ```text
-//!   terminal ──▶ gateway ──▶ simulated host
-//!                   └─ mail ─▶ sink ──▶ Stage::mails
+//!   terminal, FTP client ──▶ gateway ──▶ simulated host, simulated FTP host
+//!                               └─ mail ─▶ sink ──▶ Stage::mails
 //! ```
 //!
 //! The gateway is the one that `serve` runs, from a configuration file like any other. File, store and key stand in a
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::ftp::FtpHost;
 use super::host::{Happening, Host, HostSettings};
 use super::mail::{self, Mail};
 use crate::audit::{Entry, Event, Outcome};
@@ -46,8 +47,10 @@ const SETTINGS: [(&str, &str); 3] = [("send.per-user", "20"), ("send.per-day", "
 /// What is asked of a stage.
 #[derive(Debug)]
 pub struct StageSettings {
-    /// The gateway's port; 0 for any.
+    /// The gateway's port for terminals; 0 for any.
     pub port: u16,
+    /// The gateway's port for FTP; 0 for any.
+    pub ftp_port: u16,
     /// How the simulated host behaves. Users and journal are the stage's to fill in.
     pub host: HostSettings,
     /// Whether the passcode is asked for before the host sees the password.
@@ -57,9 +60,14 @@ pub struct StageSettings {
 /// Why the demo does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// The gateway's port is taken.
-    #[error("port {0} is taken by another program; end that, or take another port, for instance --port {alternative}", alternative = if *.0 < u16::MAX { *.0 + 1 } else { 2323 })]
-    PortTaken(u16),
+    /// One of the gateway's ports is taken.
+    #[error("port {port} is taken by another program; end that, or take another port, for instance {option} {}", if *.port < u16::MAX { *.port + 1 } else { 2323 })]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The option that chooses another.
+        option: &'static str,
+    },
     /// The temporary directory, the host's socket or the sink's cannot be made.
     #[error("the demo's surroundings cannot be made: {0}")]
     Io(#[from] io::Error),
@@ -88,8 +96,12 @@ pub enum StageError {
 pub struct Stage {
     /// Where terminals connect.
     pub gateway: SocketAddr,
+    /// Where FTP clients connect.
+    pub ftp: SocketAddr,
     /// The simulated host itself, past the gateway.
     pub host: SocketAddr,
+    /// The simulated FTP host itself, past the gateway.
+    pub ftp_host: SocketAddr,
     /// The mails that the gateway sent.
     pub mails: UnboundedReceiver<Mail>,
     /// What happens at the simulated host.
@@ -113,17 +125,22 @@ impl Stage {
         let (mails_in, mails) = unbounded_channel();
 
         let host_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let ftp_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let sink_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let host = host_listener.local_addr()?;
+        let ftp_host = ftp_listener.local_addr()?;
         let sink = sink_listener.local_addr()?;
         let simulated = HostSettings { journal: Some(journal_in), ..settings.host };
-        let simulated = Host::new(simulated.with_account(USER, PASSWORD).with_account(STRANGER, STRANGER_PASSWORD));
-        let host_end = end.clone();
+        let simulated = simulated.with_account(USER, PASSWORD).with_account(STRANGER, STRANGER_PASSWORD);
+        let (simulated_ftp, ftp_end) = (FtpHost::new(simulated.clone(), system.clone()), end.clone());
+        tokio::spawn(async move { simulated_ftp.serve(ftp_listener, ftp_end).await });
+        let (simulated, host_end) = (Host::new(simulated), end.clone());
         tokio::spawn(async move { simulated.serve(host_listener, host_end).await });
         tokio::spawn(mail::serve(sink_listener, mails_in, end.clone()));
 
         let file = directory.configuration();
-        std::fs::write(&file, configuration(settings.port, settings.code_first, host, sink))?;
+        let (ports, hosts) = ((settings.port, settings.ftp_port), (host, ftp_host));
+        std::fs::write(&file, configuration(ports, settings.code_first, hosts, sink))?;
         let config = Config::load(&file)?;
         let mut open = config.open()?;
         let store = Store::open(&config.gateway.store, system.now()).await?;
@@ -137,15 +154,18 @@ impl Stage {
         };
         let guard = Guard::open(store, mailer, key, names, system.clone()).await?;
         let running = serve::start(&config, open, guard, system).await.map_err(|error| match error {
-            StartError::Bind { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
-                StageError::PortTaken(settings.port)
+            StartError::Bind { error, address, .. } if error.kind() == io::ErrorKind::AddrInUse => {
+                let port = address.port();
+                StageError::PortTaken { port, option: if port == settings.port { "--port" } else { "--ftp-port" } }
             }
             error @ (StartError::Bind { .. } | StartError::Control(_) | StartError::Audit(_)) => {
                 StageError::Start(error)
             }
         })?;
-        let gateway = running.addresses().first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        Ok(Self { gateway, host, mails, journal, running, directory, _end: end.drop_guard() })
+        let mut addresses = running.addresses().into_iter();
+        let mut next = || addresses.next().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let (gateway, ftp) = (next(), next());
+        Ok(Self { gateway, ftp, host, ftp_host, mails, journal, running, directory, _end: end.drop_guard() })
     }
 
     /// The gateway's configuration file.
@@ -175,7 +195,8 @@ async fn register(store: &Store, system: &System, node: &str) -> Result<(), stor
     Ok(())
 }
 
-fn configuration(port: u16, code_first: bool, host: SocketAddr, sink: SocketAddr) -> String {
+/// `ports` and `hosts`: of terminals and of FTP.
+fn configuration(ports: (u16, u16), code_first: bool, hosts: (SocketAddr, SocketAddr), sink: SocketAddr) -> String {
     let order = if code_first { "code-first" } else { "password-first" };
     format!(
         "\
@@ -197,12 +218,24 @@ from = \"Sallyport <sallyport@example.com>\"
 name = \"SIMULATR\"
 address = \"{host}\"
 order = \"{order}\"
+[host.ftp]
+address = \"{ftp_host}\"
 
 [[listener]]
 name = \"terminals\"
 address = \"127.0.0.1:{port}\"
 host = \"SIMULATR\"
+
+[[listener]]
+name = \"files\"
+service = \"ftp\"
+address = \"127.0.0.1:{ftp_port}\"
+host = \"SIMULATR\"
 ",
+        port = ports.0,
+        ftp_port = ports.1,
+        host = hosts.0,
+        ftp_host = hosts.1,
         sink_host = sink.ip(),
         sink_port = sink.port(),
     )

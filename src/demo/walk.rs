@@ -166,7 +166,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_walk_gets_to_the_menu() {
         crate::tls::install_provider();
-        let settings = crate::demo::StageSettings { port: 0, host: Default::default(), code_first: false };
+        let settings = crate::demo::StageSettings { port: 0, ftp_port: 0, host: Default::default(), code_first: false };
         let mut stage = Stage::start(settings).await.unwrap();
         let mut seen = Vec::new();
         let walked = walk(&mut stage, &mut |scene| {

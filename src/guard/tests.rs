@@ -1,5 +1,6 @@
 //! The guard over a real store and a real mail relay on loopback: how one gets in, and all the ways one does not.
 
+mod logon;
 mod strangers;
 
 use std::fs;
@@ -50,7 +51,9 @@ impl World {
             host: "PROD".into(),
             source: source.parse().unwrap(),
             listener: "telnet".into(),
+            certificate: OnceLock::new(),
             code_first: false,
+            check_time: Duration::from_secs(12),
         }
     }
 
@@ -125,7 +128,9 @@ fn wrong(right: &Secret<String>) -> Secret<String> {
 fn prompt(verdict: Verdict) -> PasscodePrompt {
     match verdict {
         Verdict::Challenge(Prompt::Passcode(prompt)) => prompt,
-        Verdict::Admit | Verdict::Refuse { .. } => panic!("{verdict:?} instead of a prompt"),
+        Verdict::Admit | Verdict::Refuse { .. } | Verdict::Check { .. } | Verdict::AdmitWith { .. } => {
+            panic!("{verdict:?} instead of a prompt")
+        }
     }
 }
 
@@ -138,7 +143,11 @@ fn admitted(verdict: Verdict) {
 fn refused(verdict: Verdict, expected: Notice) {
     match verdict {
         Verdict::Refuse { notice, close: true } => assert_eq!(notice, expected),
-        Verdict::Admit | Verdict::Challenge(_) | Verdict::Refuse { .. } => panic!("{verdict:?}, not {expected:?}"),
+        Verdict::Admit
+        | Verdict::Challenge(_)
+        | Verdict::Refuse { .. }
+        | Verdict::Check { .. }
+        | Verdict::AdmitWith { .. } => panic!("{verdict:?}, not {expected:?}"),
     }
 }
 
@@ -183,9 +192,11 @@ async fn a_passcode_is_bound_to_user_connection_host_and_service() {
     let code = world.relay.passcode();
     let other_host = Peer { host: "TEST".into(), ..peer.clone() };
     let other_service = Peer { service: Service::Ftp, ..peer.clone() };
-    for other in [world.abroad(), other_host, other_service] {
+    for other in [world.abroad(), other_host] {
         refused(world.key(&other, &code).await, Notice::Refused);
     }
+    let ftp = world.key(&other_service, &code).await;
+    assert!(matches!(ftp, Verdict::Refuse { notice: Notice::Refused, close: false }), "{ftp:?}");
     world.store.add_contact(user("BERT").unwrap(), "bert@example.com".to_owned(), world.change()).await.unwrap();
     let question = Question::Answer { user: user("BERT"), answer: Answer::Passcode(code.clone()) };
     refused(world.guard.answer(&peer, question).await, Notice::Refused);

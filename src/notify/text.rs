@@ -47,14 +47,22 @@ impl Passcode<'_> {
     pub fn message(&self) -> Message {
         let Self { prefix, passcode, user, service, source, time, expires, .. } = self;
         let (host, gateway) = (neutral(self.host), neutral(self.gateway));
-        let service = match service {
-            Service::Telnet => "5250 terminal",
-            Service::Ftp => "FTP",
+        let (service, how) = match service {
+            Service::Telnet => (
+                "5250 terminal",
+                format!("Key the digits only if the letter {prefix} stands in front of the field on your screen."),
+            ),
+            Service::Ftp => (
+                "FTP",
+                "Log on again with the digits as the password, or with your password, a colon and the\n\
+                 digits, if it was you who logged on a moment ago."
+                    .to_owned(),
+            ),
         };
         let body = format!(
             "Your passcode for signing on to {host}:\n\
              \n    {prefix} {passcode}\n\n\
-             Key the digits only if the letter {prefix} stands in front of the field on your screen.\n\
+             {how}\n\
              The passcode can be used once, until {expires}.\n\
              \n\
              User:  {user}\n\
@@ -88,6 +96,26 @@ pub fn test(user: &User, gateway: &str, time: &str) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ftp_message_says_how_to_go_on() {
+        let passcode = Secret::new("042137".to_owned());
+        let message = Passcode {
+            prefix: 'V',
+            passcode: &passcode,
+            user: &"ANNA".parse().unwrap(),
+            host: "PROD",
+            service: Service::Ftp,
+            source: "203.0.113.9".parse().unwrap(),
+            time: "2026-11-22 14:03:59",
+            expires: "14:08:59",
+            gateway: "GATE1",
+        }
+        .message();
+        let body = message.body.expose();
+        assert!(body.contains("    V 042137") && body.contains("with the digits as the password"), "{body}");
+        assert!(body.contains("Host:  PROD (FTP)") && !body.contains("screen"), "{body}");
+    }
 
     #[test]
     fn a_passcode_message_says_all_and_the_subject_no_secret() {

@@ -1,18 +1,21 @@
 //! One connection, from accept to the audit entry of its end.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use policy::{Question, Report, Verdict};
+use policy::{Notice, Question, Report, Service, Verdict};
 use proxy_tn5250::gate::{Gate, Order};
 use proxy_tn5250::relay;
+use rustls::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::{Door, HostDoor, turned_away};
+use super::{Door, HostDoor, ftp, turned_away};
+use crate::config::Address;
 use crate::guard::{ConnectionId, Guard, Peer};
 use crate::limit::Place;
 use crate::proxyproto::{self, Header};
@@ -25,10 +28,13 @@ pub(super) async fn serve(door: Arc<Door>, stream: TcpStream, from: SocketAddr, 
     // What a handshake needs is boxed, so that it is not kept while the session lives.
     let Some((stream, source)) = Box::pin(identify(&door, stream, from, &mut place)).await else { return };
     let Some(mut known) = Known::new(&door, source) else { return };
-    let ends = Box::pin(known.connect(&door, stream)).await;
-    let how = match ends {
-        Ok((client, host)) => known.relay(&door, client, host, place).await,
-        Err(how) => how,
+    let how = match &door.ftp {
+        None => match Box::pin(known.connect(&door, stream)).await {
+            Ok((client, host)) => known.relay(&door, client, host, place).await,
+            Err(how) => how,
+        },
+        // Boxed, so that terminals, of which there are many more, do not have to be as large.
+        Some(ftp) => Box::pin(ftp::serve(&known, &door, ftp, stream, place)).await,
     };
     known.closing.close(&how).await;
 }
@@ -40,7 +46,9 @@ async fn identify(
     from: SocketAddr,
     place: &mut Place,
 ) -> Option<(TcpStream, SocketAddr)> {
-    if let Err(error) = stream::prepare(&stream) {
+    // What makes a socket fit for FTP has to be done before its first byte is read.
+    let prepared = if door.ftp.is_some() { proxy_ftp::relay::prepare(&stream) } else { stream::prepare(&stream) };
+    if let Err(error) = prepared {
         tracing::debug!(listener = %door.name, %from, %error, "connection gone at once");
         return None;
     }
@@ -67,8 +75,8 @@ async fn identify(
 }
 
 /// A connection whose source is known: listed, and in the audit.
-struct Known {
-    peer: Arc<Peer>,
+pub(super) struct Known {
+    pub(super) peer: Arc<Peer>,
     listed: Listed,
     closing: Closing,
 }
@@ -97,11 +105,21 @@ impl Known {
             host: door.host.name.clone(),
             source,
             listener: door.name.clone(),
+            certificate: OnceLock::new(),
             code_first: door.host.settings.order == Order::CodeFirst,
+            check_time: door.ftp.as_ref().map_or(Duration::ZERO, |ftp| ftp.gate.limits.check),
         });
         let closing =
             Closing { armed: true, guard: door.guard.clone(), peer: Arc::clone(&peer), late: door.late.clone() };
         Some(Self { peer, listed: door.sessions.add(session), closing })
+    }
+
+    /// Lets the guard know. An error says how the connection ended.
+    pub(super) async fn open(&self, door: &Door) -> Result<(), String> {
+        match door.guard.connection_opened(&self.peer).await {
+            Some(_) => Err("refused by rule before the host was connected to".into()),
+            None => Ok(()),
+        }
     }
 
     /// Lets the guard know, does the client's TLS, connects to the host. An error says how the connection ended.
@@ -111,9 +129,7 @@ impl Known {
             biased;
             _ = session.ended() => Err("ended by an operator or a shutdown before the host was connected to".into()),
             ends = async {
-                if door.guard.connection_opened(&self.peer).await.is_some() {
-                    return Err("refused by rule before the host was connected to".into());
-                }
+                self.open(door).await?;
                 let client = self.secure(door, stream).await?;
                 let host = dial(&door.host, door.limits.host_connect, door.limits.handshake).await?;
                 Ok((client, host))
@@ -125,27 +141,34 @@ impl Known {
         let Some(config) = &door.tls else { return Ok(Stream::Plain(stream)) };
         match tls::accept(Arc::clone(config), stream, door.limits.handshake).await {
             Ok(stream) => {
-                if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
-                    let pin = tls::Pin::of(certificate);
-                    tracing::info!(connection = %self.peer.connection, certificate = %pin, "client certificate");
-                }
+                showed(&self.peer, stream.get_ref().1);
                 Ok(Stream::Accepted(stream))
             }
             Err(error) => Err(format!("client: {error}")),
         }
     }
 
-    /// Relays until the gate closes; says how it ended.
-    async fn relay(&self, door: &Door, client: Stream, host: Stream, place: Place) -> String {
-        let session = self.listed.session();
-        let voice = Arc::new(Voice {
+    /// The session, as it is listed.
+    pub(super) fn session(&self) -> &Arc<Session> {
+        self.listed.session()
+    }
+
+    /// What its gate speaks with the guard through.
+    pub(super) fn voice(&self, door: &Door, place: Place) -> Arc<Voice> {
+        Arc::new(Voice {
             guard: door.guard.clone(),
             peer: Arc::clone(&self.peer),
-            session: Arc::clone(session),
+            session: Arc::clone(self.session()),
             place: Mutex::new(place),
             late: door.late.clone(),
             last: Mutex::new(None),
-        });
+        })
+    }
+
+    /// Relays until the gate closes; says how it ended.
+    async fn relay(&self, door: &Door, client: Stream, host: Stream, place: Place) -> String {
+        let session = self.session();
+        let voice = self.voice(door, place);
         let gate = Gate::new(Arc::clone(&door.host.settings), door.system.instant());
         let counted = |stream, end| Counted { stream, session: Arc::clone(session), end };
         let outcome = relay::run(
@@ -162,15 +185,29 @@ impl Known {
     }
 }
 
+/// The client showed a certificate in its handshake, or none.
+pub(super) fn showed(peer: &Peer, connection: &ServerConnection) {
+    if let Some([certificate, ..]) = connection.peer_certificates() {
+        let pin = tls::Pin::of(certificate);
+        tracing::info!(connection = %peer.connection, certificate = %pin, "client certificate");
+        // A connection's first handshake counts; there is no second one.
+        let _ = peer.certificate.set(pin.fingerprint());
+    }
+}
+
+/// Connects to a host's `address`.
+pub(super) async fn reach(address: &Address, limit: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((address.name.as_str(), address.port));
+    match tokio::time::timeout(limit, stream).await {
+        Ok(stream) => stream,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {} s", limit.as_secs()))),
+    }
+}
+
 /// Connects to the host and does its TLS.
 async fn dial(host: &HostDoor, connect: Duration, handshake: Duration) -> Result<Stream, String> {
     let failed = |error: &dyn fmt::Display| format!("host {} at {}: {error}", host.name, host.address);
-    let stream = TcpStream::connect((host.address.name.as_str(), host.address.port));
-    let stream = match tokio::time::timeout(connect, stream).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(&error)),
-        Err(_) => return Err(failed(&format_args!("no connection within {} s", connect.as_secs()))),
-    };
+    let stream = reach(&host.address, connect).await.map_err(|error| failed(&error))?;
     stream::prepare(&stream).map_err(|error| failed(&error))?;
     let Some((config, name)) = &host.tls else { return Ok(Stream::Plain(stream)) };
     match tls::connect(Arc::clone(config), name.clone(), stream, handshake).await {
@@ -180,7 +217,7 @@ async fn dial(host: &HostDoor, connect: Duration, handshake: Duration) -> Result
 }
 
 /// Speaks with the guard for one connection, in the order in which the gate spoke.
-struct Voice {
+pub(super) struct Voice {
     guard: Guard,
     peer: Arc<Peer>,
     session: Arc<Session>,
@@ -191,27 +228,27 @@ struct Voice {
 }
 
 impl Voice {
-    async fn ask(self: Arc<Self>, question: Question) -> Verdict {
+    pub(super) async fn ask(self: Arc<Self>, question: Question) -> Verdict {
         // What was told before the question bears on its answer.
         self.settled().await;
-        if let Question::SignOn { user } = &question {
+        if let Question::SignOn { user } | Question::Password { user, .. } = &question {
             self.session.set_user(user.clone());
             self.session.set_state(State::SignOn);
         }
         let verdict = self.guard.answer(&self.peer, question).await;
         match &verdict {
-            Verdict::Admit => {
+            Verdict::Admit | Verdict::AdmitWith { .. } => {
                 self.session.set_state(State::Admitted);
                 self.place.lock().unwrap_or_else(PoisonError::into_inner).admitted();
             }
             Verdict::Challenge(_) => self.session.set_state(State::Passcode),
-            Verdict::Refuse { .. } => self.session.set_state(State::SignOn),
+            Verdict::Refuse { .. } | Verdict::Check { .. } => self.session.set_state(State::SignOn),
         }
         verdict
     }
 
     /// Passes a report on without waiting for it.
-    fn tell(this: &Arc<Self>, report: Report) {
+    pub(super) fn tell(this: &Arc<Self>, report: Report) {
         let mut last = this.last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
         let voice = Arc::clone(this);
@@ -220,13 +257,18 @@ impl Voice {
                 let _ = before.await;
             }
             if let Some(notice) = voice.guard.record(&voice.peer, report).await {
-                voice.session.end_with(notice);
+                // An FTP client whose user or source is locked now is refused as always, later or by the next password: an end
+                // at once would tell that it is.
+                let is_told_later = notice == Notice::Refused && voice.peer.service == Service::Ftp;
+                if !is_told_later {
+                    voice.session.end_with(notice);
+                }
             }
         }));
     }
 
     /// Waits until all that was told is recorded.
-    async fn settled(&self) {
+    pub(super) async fn settled(&self) {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(last) = last {
             let _ = last.await;
@@ -262,7 +304,6 @@ impl Drop for Closing {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use policy::Service;
 
     use super::*;
     use crate::system::System;
@@ -275,7 +316,9 @@ pub(super) mod tests {
             host: "PROD".into(),
             source: "192.0.2.7:1".parse().unwrap(),
             listener: "here".into(),
+            certificate: OnceLock::new(),
             code_first: false,
+            check_time: Duration::ZERO,
         };
         Closing { armed: true, guard: guard.clone(), peer: Arc::new(peer), late: late.clone() }
     }

@@ -1,5 +1,7 @@
 //! A whole gateway in front of a simulated host, over sockets.
 
+mod ftp;
+
 use policy::rule::Treatment;
 use proxy_tn5250::input::Aid;
 use rcgen::{CertificateParams, KeyPair};
@@ -49,8 +51,10 @@ impl Bench {
         let entry = Entry::new(system.now(), "node", Event::Changed, crate::audit::Outcome::Noted);
         for block in ["127.0.0.0/8", "192.0.2.0/24"] {
             let treatment = Treatment::Exempt;
-            let block = block.parse().unwrap();
-            store.add_network(Service::Telnet, block, treatment, String::new(), entry.clone()).await.unwrap();
+            for service in [Service::Telnet, Service::Ftp] {
+                let (block, comment) = (block.parse().unwrap(), String::new());
+                store.add_network(service, block, treatment, comment, entry.clone()).await.unwrap();
+            }
         }
         let key = Key::open(&config.gateway.key_file, &system).unwrap();
         let names =

@@ -126,6 +126,28 @@ pub struct Taken {
     pub hash: Vec<u8>,
 }
 
+/// The newest challenge of a place, whatever became of it.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// The challenge.
+    pub challenge: Challenge,
+    /// The keyed hash of its passcode.
+    pub hash: Vec<u8>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing yet, though it may have expired.
+    Open,
+    /// Its passcode was used.
+    Used,
+    /// It ended without success.
+    Ended,
+}
+
 impl Store {
     /// Makes a challenge where the budgets allow it, and ends the one before it of this user, service and connection.
     ///
@@ -155,6 +177,34 @@ impl Store {
                      WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4 AND state = 'open'",
                 )?
                 .query_and_then(key.params(), challenge)?
+                .next()
+                .transpose()
+        })
+        .await
+    }
+
+    /// The newest challenge that was made for a connection, whatever became of it.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn latest_challenge(&self, attempt: &Attempt, connection: &str) -> Result<Option<Latest>, Error> {
+        let Some(key) = Key::new(attempt, connection) else { return Ok(None) };
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, destination, prefix, digits, tries_left, expires_at, hash, state FROM challenges
+                     WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4
+                     ORDER BY state = 'open' DESC, created_at DESC LIMIT 1",
+                )?
+                .query_and_then(key.params(), |row| {
+                    let state: String = row.get("state")?;
+                    let fate = match state.as_str() {
+                        "open" => Fate::Open,
+                        "used" => Fate::Used,
+                        _ => Fate::Ended,
+                    };
+                    Ok(Latest { challenge: challenge(row)?, hash: row.get("hash")?, fate })
+                })?
                 .next()
                 .transpose()
         })
@@ -342,8 +392,8 @@ impl Store {
     }
 
     /// Forgets what no longer counts: challenges, messages, windows, and failures of sources and of names that are not
-    /// registered, all of them older than two days; and where somebody got in, after 90 days. Failures of registered users
-    /// stay until they succeed or are unlocked.
+    /// registered, and their host checks, all of them older than two days; and where somebody got in, after 90 days.
+    /// Failures and host checks of registered users stay until they succeed or are unlocked.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -355,6 +405,13 @@ impl Store {
             connection.execute("DELETE FROM challenges WHERE created_at < ?1", [before])?;
             connection.execute("DELETE FROM sends WHERE at < ?1", [before])?;
             connection.execute("DELETE FROM admissions WHERE since < ?1", [before])?;
+            // Hosts count refusals in a row without a time.
+            connection.execute(
+                "DELETE FROM host_checks WHERE at < ?1
+                   AND NOT EXISTS (SELECT 1 FROM users WHERE users.name = host_checks.user)",
+                [before],
+            )?;
+            connection.execute("DELETE FROM host_sources WHERE at < ?1", [unknown])?;
             connection.execute("DELETE FROM known_sources WHERE last_at < ?1", [unknown])?;
             connection.execute(
                 "DELETE FROM failures WHERE last_at < ?1 AND coalesce(locked_until, 0) < ?1

@@ -1,4 +1,4 @@
-//! What outlives a connection: users, contacts, networks, settings, challenges, failures, admissions and the audit, in SQLite.
+//! What outlives a connection: users, contacts, networks, service accounts, settings, challenges, failures, admissions and the audit, in SQLite.
 //!
 //! ```text
 //!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit
@@ -10,8 +10,10 @@
 //! a call that gave up is not carried out later unless it was already running. Several processes may use one file at
 //! once (`serve` and the command line): nothing is kept in memory between two calls, so that a change counts at once.
 
+mod account;
 mod audit;
 mod challenge;
+mod hostcheck;
 mod migration;
 mod rule;
 mod snapshot;
@@ -31,7 +33,8 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 pub use audit::{Filter, Line};
-pub use challenge::{Challenge, End, NewChallenge, Opened, Sent, Taken};
+pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
+pub use hostcheck::Budget;
 pub use rule::StoredSetting;
 pub use snapshot::Snapshot;
 pub use user::{CONTACTS_MAX, Contact, UserRecord};

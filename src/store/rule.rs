@@ -5,7 +5,7 @@ use policy::rule::{Block, SETTINGS};
 use policy::{Network, Networks, Rules, Service, Setting, Settings, Treatment};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Error, Store, audit, millis, timestamp};
+use super::{Error, Store, account, audit, millis, timestamp};
 use crate::audit::Entry;
 
 /// A setting, its value, and when it was set.
@@ -142,7 +142,8 @@ pub(super) fn rules(connection: &Connection) -> Result<Rules, Error> {
             comment: row.get(4)?,
         });
     }
-    Ok(Rules { settings: settings(connection)?, networks: Networks::new(networks) })
+    let accounts = account::accounts(connection)?;
+    Ok(Rules { settings: settings(connection)?, networks: Networks::new(networks), accounts })
 }
 
 /// The settings as they stand. One that cannot be read is an error: to guess at it could open the gate.

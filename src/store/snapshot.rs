@@ -1,9 +1,9 @@
 //! All that bears on one attempt, read at once.
 
-use policy::{Admission, Attempt, History, Rules, Scope, Standing};
+use policy::{Admission, Attempt, History, Rules, Scope, Standing, Way};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::user::{contacts, tally};
+use super::user::{contacts, tally, way};
 use super::{Contact, Error, Store, rule, source_key, timestamp};
 
 /// Rules, history and the contact to send to, all of one moment.
@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub history: History,
     /// Where the user's passcodes go: the oldest contact.
     pub contact: Option<Contact>,
+    /// In which way the user gives passcodes by FTP; `None`: as the listener says.
+    pub way: Option<Way>,
 }
 
 impl Store {
@@ -30,18 +32,19 @@ impl Store {
 fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Error> {
     let source = source_key(attempt.source);
     let mut history = History { source_tally: tally(connection, Scope::Source, "", &source)?, ..History::default() };
-    let mut contact = None;
+    let (mut contact, mut given) = (None, None);
     if let Some(user) = &attempt.user {
         let name = user.as_str();
-        let registered: Option<(bool, bool)> = connection
-            .prepare_cached("SELECT enabled, always FROM users WHERE name = ?1")?
-            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+        let registered: Option<(bool, bool, String)> = connection
+            .prepare_cached("SELECT enabled, always, way FROM users WHERE name = ?1")?
+            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        if let Some((enabled, always)) = registered {
+        if let Some((enabled, always, name)) = registered {
             let held = contacts(connection, user)?;
             let count = u32::try_from(held.len()).unwrap_or(u32::MAX);
             history.user = Some(Standing { enabled, always, contacts: count });
             contact = held.into_iter().next();
+            given = way(&name)?;
         }
         history.user_tally = tally(connection, Scope::User, name, "")?;
         history.pair_tally = tally(connection, Scope::Pair, name, &source)?;
@@ -58,5 +61,5 @@ fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Erro
             history.admission = Some(Admission { since: timestamp(since)?, uses });
         }
     }
-    Ok(Snapshot { rules: rule::rules(connection)?, history, contact })
+    Ok(Snapshot { rules: rule::rules(connection)?, history, contact, way: given })
 }

@@ -25,6 +25,8 @@ fn attempt(system: &System) -> Attempt {
         service: policy::Service::Telnet,
         host: "PROD".into(),
         at: system.now(),
+        local: system.now().to_zoned(jiff::tz::TimeZone::UTC).datetime(),
+        certificate: None,
     }
 }
 
@@ -94,7 +96,7 @@ async fn two_processes_migrate_once() {
     }
     let connection = Connection::open(folder.path("store.db")).unwrap();
     let count: i64 = connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 1);
+    assert_eq!(count, 2, "each step once");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use policy::{Tally, User};
+use policy::{Tally, User, Way};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub struct UserRecord {
     pub enabled: bool,
     /// Whether the user is challenged even from exempt networks.
     pub always: bool,
+    /// In which way the user gives passcodes by FTP; `None`: as the listener says.
+    pub way: Option<Way>,
     /// An administrator's words.
     pub comment: String,
     /// When the user was added.
@@ -120,6 +122,21 @@ impl Store {
         self.change_user("UPDATE users SET always = ?2 WHERE name = ?1", user, always, entry).await
     }
 
+    /// Has a user give passcodes by FTP in a way of their own, or as the listener says.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_way(&self, user: User, way: Option<Way>, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            let way = way.map_or("", Way::as_str);
+            if connection.execute("UPDATE users SET way = ?2 WHERE name = ?1", params![user.as_str(), way])? == 0 {
+                return Err(missing(&user));
+            }
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
     async fn change_user(&self, sql: &'static str, user: User, value: bool, entry: Entry) -> Result<(), Error> {
         self.write(move |connection| {
             if connection.execute(sql, params![user.as_str(), value])? == 0 {
@@ -145,6 +162,7 @@ impl Store {
             }
             connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
             connection.execute("DELETE FROM known_sources WHERE user = ?1", [user.as_str()])?;
+            connection.execute("DELETE FROM host_sources WHERE user = ?1", [user.as_str()])?;
             audit::append(connection, &entry)
         })
         .await
@@ -157,6 +175,7 @@ impl Store {
     pub async fn unlock_user(&self, user: User, entry: Entry) -> Result<bool, Error> {
         self.write(move |connection| {
             let found = connection.execute("DELETE FROM failures WHERE user = ?1", [user.as_str()])?;
+            connection.execute("DELETE FROM host_checks WHERE user = ?1", [user.as_str()])?;
             audit::append(connection, &entry)?;
             Ok(found > 0)
         })
@@ -260,6 +279,7 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
     Ok(UserRecord {
         enabled: row.get("enabled")?,
         always: row.get("always")?,
+        way: way(&row.get::<_, String>("way")?)?,
         comment: row.get("comment")?,
         created_at: timestamp(row.get("created_at")?)?,
         contacts: contacts(connection, &name)?,
@@ -267,6 +287,14 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
         locked_from,
         name,
     })
+}
+
+/// The way that stands in the store; nothing: none of the user's own.
+pub(super) fn way(text: &str) -> Result<Option<Way>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| Error::Unreadable("way of giving passcodes"))
 }
 
 /// The contacts of a user, the oldest first.

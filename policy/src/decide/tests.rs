@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::account::{Fingerprint, Schedule};
 use crate::attempt::Service;
 use crate::history::{Admission, Standing};
 use crate::lockout::{Failure, Scope, Tally};
@@ -23,11 +24,26 @@ fn attempt(user: Option<&str>, source: &str) -> Attempt {
         service: Service::Telnet,
         host: "prod".into(),
         at: at(0),
+        local: jiff::civil::date(2027, 1, 15).at(8, 0, 0, 0),
+        certificate: None,
     }
 }
 
 fn network(id: i64, block: &str, treatment: Treatment) -> Network {
     Network { id, service: Service::Telnet, block: block.parse().unwrap(), treatment, comment: String::new() }
+}
+
+fn account(id: i64, user: &str, block: &str, schedule: &str) -> ServiceAccount {
+    let (days, hours) = schedule.split_once(' ').unwrap();
+    ServiceAccount {
+        id,
+        user: user.parse().unwrap(),
+        service: Service::Telnet,
+        block: block.parse().unwrap(),
+        schedule: Schedule { days: days.parse().unwrap(), hours: hours.parse().unwrap() },
+        certificate: None,
+        comment: String::new(),
+    }
 }
 
 fn rules(enforcement: Enforcement, repeat_minutes: u32) -> Rules {
@@ -39,6 +55,16 @@ fn rules(enforcement: Enforcement, repeat_minutes: u32) -> Rules {
             network(3, "10.6.0.0/16", Treatment::Challenge),
             network(4, "10.6.6.6", Treatment::Deny),
         ]),
+        accounts: vec![
+            account(1, "NIGHTJOB", "198.51.100.0/24", "mon-fri 22:00-05:00"),
+            account(2, "NIGHTJOB", "192.0.2.0/24", "daily 00:00-24:00"),
+            account(3, "DAYJOB", "198.51.100.0/24", "mon-fri 06:00-18:00"),
+            ServiceAccount {
+                certificate: Some(Fingerprint::new([7; 32])),
+                ..account(4, "CERTJOB", "198.51.100.0/24", "daily 00:00-24:00")
+            },
+            account(5, "ANNA", "198.51.100.7", "daily 00:00-24:00"),
+        ],
     }
 }
 
@@ -57,6 +83,8 @@ const SAFE: &str = "10.1.1.1";
 const DENIED: &str = "192.0.2.7";
 const INNER: &str = "10.6.1.1";
 const INNERMOST: &str = "10.6.6.6";
+/// Where service accounts come from.
+const JOBS: &str = "198.51.100.9";
 
 struct Row {
     name: &'static str,
@@ -99,6 +127,20 @@ fn rows() -> Vec<Row> {
         row("exempt, without contact", SAFE, CONTACTLESS, (Allow, NetworkExempt)),
         Row { user: None, ..row("exempt, nobody knows who", SAFE, None, (Deny, UserUnknown)) },
         row("always, from an exempt network", SAFE, ALWAYS, (Challenge, PasscodeRequired)),
+        // 2027-01-15, 08:00, a Friday.
+        Row { user: Some("DAYJOB"), ..row("job", JOBS, None, (Allow, ServiceAccount)) },
+        Row { user: Some("DAYJOB"), ..row("job, elsewhere", ABROAD, None, (Deny, UserNotRegistered)) },
+        Row { user: Some("NIGHTJOB"), ..row("job, at another hour", JOBS, None, (Deny, UserNotRegistered)) },
+        Row { user: Some("NIGHTJOB"), ..row("job, from a denied network", DENIED, None, (Deny, NetworkDenied)) },
+        Row { user: Some("CERTJOB"), ..row("job, without its certificate", JOBS, None, (Deny, UserNotRegistered)) },
+        Row { user: Some("DAYJOB"), ..row("job, disabled", JOBS, DISABLED, (Deny, UserDisabled)) },
+        with(Row { user: Some("DAYJOB"), ..row("job, locked", JOBS, None, (Deny, UserLocked)) }, |h| {
+            h.user_tally = locked(1);
+        }),
+        row("a user who has a job", "198.51.100.7", REGISTERED, (Allow, ServiceAccount)),
+        row("a user who has a job, always", "198.51.100.7", ALWAYS, (Allow, ServiceAccount)),
+        row("a user who has a job, beside it", JOBS, REGISTERED, (Challenge, PasscodeRequired)),
+        Row { user: None, ..row("nobody knows who, from the jobs", JOBS, None, (Deny, UserUnknown)) },
         row("denied network", DENIED, REGISTERED, (Deny, NetworkDenied)),
         row("denied network, always", DENIED, ALWAYS, (Deny, NetworkDenied)),
         row("not registered", ABROAD, None, (Deny, UserNotRegistered)),
@@ -183,7 +225,7 @@ fn every_row() {
         if row.enforcement == Enforcement::Enforce {
             let observing = Rules {
                 settings: Settings { enforcement: Enforcement::Observe, ..rules.settings.clone() },
-                networks: rules.networks.clone(),
+                ..rules.clone()
             };
             let observed = decide(&observing, &attempt, &row.history);
             assert_eq!(
@@ -226,6 +268,29 @@ fn a_lock_of_one_source_leaves_the_user_free_elsewhere() {
     let rules = rules(Enforcement::Enforce, 0);
     assert_eq!(decide(&rules, &attempt(Some("ANNA"), ABROAD), &there).reason, Reason::SourceLocked);
     assert_eq!(decide(&rules, &attempt(Some("ANNA"), "198.51.100.1"), &elsewhere).effect, Effect::Challenge);
+}
+
+#[test]
+fn a_service_account_needs_its_certificate_and_is_explained() {
+    let rules = rules(Enforcement::Enforce, 0);
+    let shown = |certificate| Attempt { certificate, ..attempt(Some("CERTJOB"), JOBS) };
+    let decision = decide(&rules, &shown(Some(Fingerprint::new([7; 32]))), &History::default());
+    assert_eq!((decision.effect, decision.reason, decision.account), (Effect::Allow, Reason::ServiceAccount, Some(4)));
+    assert_eq!(decide(&rules, &shown(Some(Fingerprint::new([8; 32]))), &History::default()).effect, Effect::Deny);
+
+    let finding = |attempt: &Attempt| {
+        let (_, steps) = explain(&rules, attempt, &History::default());
+        steps.into_iter().find(|step| step.name == "service-account").unwrap().finding
+    };
+    assert_eq!(finding(&attempt(Some("NIGHTJOB"), JOBS)), "rule 1 does not fit: hours; rule 2 does not fit: network");
+    assert_eq!(finding(&shown(None)), "rule 4 does not fit: certificate");
+    assert_eq!(finding(&attempt(Some("BERT"), JOBS)), "no rule for this user and service");
+    assert_eq!(
+        finding(&attempt(Some("DAYJOB"), JOBS)),
+        "rule 3 lets DAYJOB in from 198.51.100.0/24, mon-fri 06:00-18:00"
+    );
+    let ftp = Attempt { service: Service::Ftp, ..attempt(Some("DAYJOB"), JOBS) };
+    assert_eq!(decide(&rules, &ftp, &History::default()).effect, Effect::Deny, "another service");
 }
 
 #[test]
@@ -311,6 +376,10 @@ proptest! {
                 let rule = rules.networks.find(attempt.service, attempt.source).unwrap();
                 prop_assert_eq!(rule.treatment, Treatment::Exempt);
                 prop_assert!(!history.user.is_some_and(|user| user.always || !user.enabled));
+            } else if decision.reason == Reason::ServiceAccount {
+                let account = rules.accounts.iter().find(|account| Some(account.id) == decision.account).unwrap();
+                prop_assert_eq!(account.admits(&attempt), Ok(()));
+                prop_assert!(history.user.is_none_or(|user| user.enabled));
             } else {
                 prop_assert_eq!(decision.reason, Reason::RepeatWindow);
                 prop_assert!(named && history.admission.is_some());

@@ -125,6 +125,7 @@ fn prompt_for(user: &str) -> Prompt {
         tries_left: 3,
         expires: "14:08:59".into(),
         message: None,
+        way: None,
     })
 }
 
@@ -208,6 +209,9 @@ impl From<Vec<Action>> for Done {
                     done.asked.push(format!("passcode {}", code.expose()));
                 }
                 Action::Ask(Question::Answer { answer: Answer::Resend, .. }) => done.asked.push("resend".into()),
+                Action::Ask(question @ (Question::Password { .. } | Question::Accepted { .. })) => {
+                    panic!("{question:?} is FTP's")
+                }
                 Action::Tell(report) => {
                     let words = format!("{report:?}");
                     done.told.push(words.split([' ', '{']).next().unwrap().to_owned());

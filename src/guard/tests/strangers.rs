@@ -132,7 +132,7 @@ async fn strangers_do_not_learn_who_is_registered() {
                     prompt.message
                 ),
                 Verdict::Refuse { notice, close } => format!("{notice:?} {close}"),
-                Verdict::Admit => panic!("let in"),
+                Verdict::Admit | Verdict::Check { .. } | Verdict::AdmitWith { .. } => panic!("let in"),
             });
         };
         tell(world.sign_on(&peer, name.clone()).await);

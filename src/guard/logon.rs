@@ -1,0 +1,613 @@
+//! FTP log-ons: passcodes that come as passwords, with passwords, or after them, on whichever connection.
+//!
+//! ```text
+//!   Password ─┬─ denied ───────────────────────────────────────────────────────▶ Refuse
+//!             ├─ the password that is kept ─┬─ window open ─────────────────────▶ AdmitWith
+//!             │                             └─ challenge open ──────────────────▶ Challenge      no second mail
+//!             ├─ a passcode alone ──────────┬─ right, or again in its window ───▶ AdmitWith
+//!             │                             └─ wrong, over, nothing kept ───────▶ Refuse         the host hears nothing
+//!             ├─ password:passcode ─────────── while one is asked for ──────────▶ Check, then Answer
+//!             ├─ no passcode needed ─────────── within the budget ───────────────▶ Admit          the host judges it
+//!             └─ anything else ─────────────── within the budget ───────────────▶ Check, then Accepted
+//!   Accepted ─┬─ repeat window, or exempt by now ────────────────────────────▶ Admit
+//!             └─ challenge: mail, or the one still open; password kept sealed ──▶ Challenge
+//!   Answer   ─┬─ right, or again in its window ────────────────────────────────▶ Admit
+//!             └─ else ─────────────────────────────────────────────────────────▶ Refuse
+//! ```
+//!
+//! Clients open several connections within a millisecond, all with what they were given once. So everything of one user
+//! from one source to one host goes one after the other ([`Turn`]), a password that is being checked is waited for, and a
+//! passcode that was right counts again for a moment. Invariants: one open challenge per place, one mail per challenge; no
+//! password goes to the host without a place in the budget; every refusal takes the same time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, digits_only, keyed, one_line};
+use policy::{
+    Answer, Attempt, Decision, Effect, Enforcement, Failure, Notice, PasscodePrompt, Prompt, Question, Reason, Rules,
+    Secret, Service, Tally, User, Verdict, Way, decide,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::place::{Check, Kept, Place, Turn, after};
+use super::{Cause, EMAIL, Fault, Inner, Peer, Tried, refuse};
+use crate::audit::{Entry, Event, Outcome};
+use crate::store::{self, Challenge, Contact, Fate, Latest, Snapshot};
+
+/// How long a log-on waits for another one of the same user and source. Clients give up after some 15 seconds.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a log-on waits for the mail relay; a relay that is slower is waited for without the client.
+const MAIL_MAX: Duration = Duration::from_secs(4);
+/// How long a refusal takes where the setting cannot be read.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+/// What comes of a password.
+enum Next {
+    /// This.
+    Verdict(Verdict),
+    /// Another one of the same place is being checked by the host; look again when that is over.
+    Wait(CancellationToken),
+}
+
+impl Inner {
+    /// Answers a question of an FTP gate.
+    pub(super) async fn log_on(self: &Arc<Self>, peer: &Peer, question: Question) -> Verdict {
+        let begun = self.system.instant();
+        let (user, answered) = match question {
+            Question::Password { user, password } => (user.clone(), self.password(peer, user, &password).await),
+            Question::Accepted { user, password } => (user.clone(), self.accepted(peer, user, &password).await),
+            Question::Answer { user, answer: Answer::Passcode(passcode) } => {
+                (user.clone(), self.account(peer, user, &passcode).await)
+            }
+            // FTP has no sign-on without a password, and no key for another passcode.
+            Question::SignOn { user } | Question::Answer { user, answer: Answer::Resend } => {
+                (user, Ok(refuse(Notice::Unavailable)))
+            }
+        };
+        let verdict = match answered {
+            Ok(verdict) => verdict,
+            Err(fault) => self.failed(peer, &self.attempt(peer, user), &fault).await,
+        };
+        match verdict {
+            Verdict::Refuse { notice, .. } => {
+                self.let_time_pass(begun, notice).await;
+                // Clients that can ask their user again do so on the same connection.
+                Verdict::Refuse { notice, close: notice == Notice::Unavailable }
+            }
+            Verdict::Admit | Verdict::Challenge(_) | Verdict::Check { .. } | Verdict::AdmitWith { .. } => verdict,
+        }
+    }
+
+    /// Waits until a refusal of what began at `begun` may be told.
+    async fn let_time_pass(&self, begun: Instant, notice: Notice) {
+        let time = if notice == Notice::Unavailable {
+            REFUSAL_TIME
+        } else {
+            let rules = self.store.rules().await;
+            rules.map_or(REFUSAL_TIME, |rules| Duration::from_millis(u64::from(rules.settings.ftp_refusal_time)))
+        };
+        let passed = self.system.instant().saturating_duration_since(begun);
+        tokio::time::sleep(time.saturating_sub(passed)).await;
+    }
+
+    async fn password(
+        self: &Arc<Self>,
+        peer: &Peer,
+        user: Option<User>,
+        password: &Secret<Vec<u8>>,
+    ) -> Result<Verdict, Fault> {
+        let Some(user) = user else {
+            return self.nameless(peer).await;
+        };
+        let begun = self.system.instant();
+        loop {
+            let next = LogOn::begin(self, peer, &user).await?.password(password).await?;
+            let over = match next {
+                Next::Verdict(verdict) => return Ok(verdict),
+                Next::Wait(over) => over,
+            };
+            let left = WAIT_MAX.saturating_sub(self.system.instant().saturating_duration_since(begun));
+            tokio::time::timeout(left, over.cancelled()).await.map_err(|_| Fault::Queued)?;
+        }
+    }
+
+    async fn accepted(
+        self: &Arc<Self>,
+        peer: &Peer,
+        user: Option<User>,
+        password: &Secret<Vec<u8>>,
+    ) -> Result<Verdict, Fault> {
+        let Some(user) = user else { return self.nameless(peer).await };
+        let mut log_on = LogOn::begin(self, peer, &user).await?;
+        log_on.end_check();
+        let mark = self.key.mark(log_on.owner.as_bytes(), password);
+        log_on.turn.accept(mark.clone(), log_on.attempt.at);
+        if let Some(verdict) = log_on.denied().await? {
+            return Ok(verdict);
+        }
+        if log_on.decision.effect == Effect::Allow && log_on.admit().await? {
+            return Ok(Verdict::Admit);
+        }
+        log_on.challenge(password, mark).await
+    }
+
+    /// A passcode in a line of its own, or the one that came with a password which the host has accepted by now.
+    async fn account(
+        self: &Arc<Self>,
+        peer: &Peer,
+        user: Option<User>,
+        passcode: &Secret<String>,
+    ) -> Result<Verdict, Fault> {
+        let Some(user) = user else { return self.unasked(peer, &self.attempt(peer, None)).await };
+        let mut log_on = LogOn::begin(self, peer, &user).await?;
+        let check = log_on.end_check();
+        if let Some(check) = &check {
+            log_on.turn.accept(check.mark.clone(), log_on.attempt.at);
+        }
+        if let Some(verdict) = log_on.denied().await? {
+            return Ok(verdict);
+        }
+        log_on.answer(passcode, check).await
+    }
+
+    /// Somebody whose name is none: only those get in who need no passcode.
+    async fn nameless(&self, peer: &Peer) -> Result<Verdict, Fault> {
+        let attempt = self.attempt(peer, None);
+        let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
+        let decision = decide(&rules, &attempt, &history);
+        let allowed = decision.effect == Effect::Allow;
+        let entry = if allowed && !self.store.reserve_nameless(&attempt, &rules.settings).await? {
+            self.entry_of(peer, &attempt, Event::SignOn, Outcome::Denied).reason("host-check-budget")
+        } else {
+            self.decided(peer, &attempt, decision)
+        };
+        let verdict = if entry.outcome == Outcome::Denied { refuse(Notice::Refused) } else { Verdict::Admit };
+        self.store.append(entry).await?;
+        Ok(verdict)
+    }
+
+    /// The host accepted a password: it has forgotten the refused ones, and so does the budget.
+    pub(super) async fn host_accepted(&self, peer: &Peer, attempt: &Attempt) -> Result<(), store::Error> {
+        let is_ftp = peer.service == Service::Ftp;
+        let Some(user) = &attempt.user else {
+            return if is_ftp { self.store.refund_nameless(attempt).await } else { Ok(()) };
+        };
+        self.store.forget_checks(attempt, user, is_ftp).await?;
+        if !is_ftp {
+            return Ok(());
+        }
+        // Of any other check, a question tells that it is over.
+        if let Ok(mut turn) = self.places.turn(&Place::new(peer, user)).await
+            && let Some(check) =
+                turn.check.take_if(|check| check.direct && check.connection == peer.connection.as_str())
+        {
+            self.places.checked(peer.connection.as_str());
+            turn.accept(check.mark, attempt.at);
+        }
+        Ok(())
+    }
+
+    /// The host refused a password: the one that was being checked, or else the one that was kept.
+    pub(super) async fn host_refused(&self, peer: &Peer, attempt: &Attempt) {
+        let connection = peer.connection.as_str();
+        self.places.checked(connection);
+        let (Service::Ftp, Some(user)) = (peer.service, &attempt.user) else { return };
+        // Without a place there is nothing to forget.
+        let Ok(mut turn) = self.places.turn(&Place::new(peer, user)).await else { return };
+        match turn.end_check(connection) {
+            Some(check) => turn.refuse(check.mark, attempt.at),
+            None => turn.forget(),
+        }
+    }
+
+    /// The host could not be asked about a password.
+    pub(super) async fn host_unavailable(&self, peer: &Peer, attempt: &Attempt) -> Result<(), store::Error> {
+        if peer.service == Service::Ftp && attempt.user.is_none() {
+            return self.store.refund_nameless(attempt).await;
+        }
+        match self.check_ended(peer).await {
+            Some(reserved) => self.store.refund_check(reserved).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing more will be heard of the password that `peer` had checked, if it had one; its number in the budget.
+    pub(super) async fn check_ended(&self, peer: &Peer) -> Option<i64> {
+        let place = self.places.checked(peer.connection.as_str())?;
+        let mut turn = self.places.turn(&place).await.ok()?;
+        turn.end_check(peer.connection.as_str()).map(|check| check.reserved)
+    }
+}
+
+/// One log-on, whose turn it is.
+struct LogOn<'a> {
+    guard: &'a Arc<Inner>,
+    peer: &'a Peer,
+    user: &'a User,
+    attempt: Attempt,
+    turn: Turn,
+    /// The name of the place: what its passwords and passcodes belong to.
+    owner: String,
+    rules: Rules,
+    contact: Option<Contact>,
+    way: Option<Way>,
+    /// What hosts have refused of the user in a row, by whatever service.
+    refused: Tally,
+    decision: Decision,
+}
+
+/// What a passcode that fits the latest challenge, or does not, would be good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The challenge is open.
+    Open,
+    /// It is used up, and its window is open.
+    Window,
+    /// It is over, for this reason.
+    Over(&'static str),
+}
+
+impl<'a> LogOn<'a> {
+    async fn begin(guard: &'a Arc<Inner>, peer: &'a Peer, user: &'a User) -> Result<Self, Fault> {
+        let place = Place::new(peer, user);
+        let turn = guard.places.turn(&place).await?;
+        let attempt = guard.attempt(peer, Some(user.clone()));
+        let Snapshot { rules, history, contact, way } = guard.store.snapshot(attempt.clone()).await?;
+        let decision = decide(&rules, &attempt, &history);
+        let refused = history.user_tally;
+        Ok(Self { guard, peer, user, attempt, turn, owner: place.name(), rules, contact, way, refused, decision })
+    }
+
+    /// Refuses where rules or a lock deny; whatever was open or kept here ends with it.
+    async fn denied(&mut self) -> Result<Option<Verdict>, Fault> {
+        if self.decision.effect != Effect::Deny {
+            return Ok(None);
+        }
+        self.turn.forget();
+        let entry = self.guard.decided(self.peer, &self.attempt, self.decision);
+        self.guard.store.end_challenges_of(self.owner.clone(), entry).await?;
+        Ok(Some(refuse(Notice::Refused)))
+    }
+
+    async fn password(&mut self, password: &Secret<Vec<u8>>) -> Result<Next, Fault> {
+        if let Some(verdict) = self.denied().await? {
+            return Ok(Next::Verdict(verdict));
+        }
+        if self.decision.effect == Effect::Challenge
+            && let Some(verdict) = self.kept_again(password).await?
+        {
+            return Ok(Next::Verdict(verdict));
+        }
+        if may_hold_passcode(password)
+            && let Some(next) = self.passcode(password).await?
+        {
+            return Ok(next);
+        }
+        if self.decision.effect != Effect::Allow {
+            return self.check(password, None).await;
+        }
+        let known = self.turn.accepted().is_some_and(|mark| self.is(password, mark));
+        if known && self.admit().await? {
+            return Ok(Next::Verdict(Verdict::Admit));
+        }
+        let next = self.check(password, None).await?;
+        // A use of the repeat window is for a password that the host has accepted.
+        if self.decision.effect == Effect::Allow
+            && self.decision.reason != Reason::RepeatWindow
+            && let (Next::Verdict(Verdict::Check { .. }), Some(check)) = (&next, &mut self.turn.check)
+        {
+            check.direct = true;
+            self.admit().await?;
+            return Ok(Next::Verdict(Verdict::Admit));
+        }
+        Ok(next)
+    }
+
+    /// The password that the host accepted when the challenge was made, once more.
+    async fn kept_again(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Verdict>, Fault> {
+        let Some(kept) = self.turn.kept.as_ref().filter(|kept| self.is(password, &kept.mark)) else { return Ok(None) };
+        if self.turn.window.is_some() {
+            let password = self.guard.sealer.open(self.owner.as_bytes(), &kept.sealed)?;
+            self.use_window("the same password").await?;
+            return Ok(Some(Verdict::AdmitWith { password }));
+        }
+        let challenge = kept.challenge.clone();
+        match self.open_challenge().await? {
+            Some(open) if open.id == challenge => Ok(Some(self.in_their_way(self.still_open(&open).await?))),
+            Some(_) | None => {
+                self.turn.kept = None;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A passcode, alone or behind a password, where one is or was asked for here lately; `None`: the password is one.
+    async fn passcode(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Next>, Fault> {
+        let Some(latest) = self.guard.store.latest_challenge(&self.attempt, &self.owner).await? else {
+            return Ok(None);
+        };
+        let digits = latest.challenge.digits;
+        let (head, passcode) = match (digits_only(password, digits), one_line(password, digits)) {
+            (Some(passcode), _) => (None, passcode),
+            (None, Some((head, passcode))) => (Some(head), passcode),
+            (None, None) => return Ok(None),
+        };
+        let fits = self.fits(&latest, &passcode);
+        let is_kept = match (&head, &self.turn.kept) {
+            (None, Some(kept)) => kept.challenge == latest.challenge.id,
+            (Some(head), Some(kept)) => kept.challenge == latest.challenge.id && self.is(head, &kept.mark),
+            (_, None) => false,
+        };
+        let verdict = match (self.standing(&latest), head) {
+            (Standing::Open, _) if is_kept => self.try_kept(&latest, &passcode).await?,
+            (Standing::Window, _) if is_kept && fits => {
+                let password = self.open_kept()?;
+                self.use_window("the same passcode").await?;
+                Verdict::AdmitWith { password }
+            }
+            (Standing::Open, None) => {
+                // A restart has wiped it: the user starts again with the password, and the passcode still counts.
+                self.denied_passcode(&latest, "no-password-held").await?
+            }
+            (Standing::Window, _) if !fits && is_kept => self.wrong_in_window(&latest).await?,
+            (Standing::Window, None) if !fits => self.wrong_in_window(&latest).await?,
+            (Standing::Open, Some(head)) => return self.check(&head, Some(Answer::Passcode(passcode))).await.map(Some),
+            (Standing::Window, Some(head)) if fits => {
+                return self.check(&head, Some(Answer::Passcode(passcode))).await.map(Some);
+            }
+            (Standing::Window, None) => self.denied_passcode(&latest, "no-password-held").await?,
+            // Not for the host to see: a client repeats what it was given once.
+            (Standing::Over(reason), _) if fits => self.denied_passcode(&latest, reason).await?,
+            (Standing::Window | Standing::Over(_), _) => return Ok(None),
+        };
+        Ok(Some(Next::Verdict(verdict)))
+    }
+
+    /// The answer to a challenge, from somebody whose password the gate has.
+    async fn answer(&mut self, passcode: &Secret<String>, check: Option<Check>) -> Result<Verdict, Fault> {
+        let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
+        let Some(latest) = latest else { return self.guard.unasked(self.peer, &self.attempt).await };
+        let Challenge { prefix, digits, .. } = latest.challenge;
+        let Some(passcode) = keyed(passcode, prefix, digits) else {
+            return self.denied_passcode(&latest, "passcode-malformed").await;
+        };
+        match self.standing(&latest) {
+            Standing::Open => {
+                if let Some(Check { sealed, mark, .. }) = check {
+                    let Challenge { id, expires_at, .. } = latest.challenge.clone();
+                    self.turn.keep(Kept { sealed, mark, challenge: id, until: expires_at });
+                }
+                let right = self.try_passcode(&latest, &passcode).await?;
+                Ok(if right { Verdict::Admit } else { refuse(Notice::Refused) })
+            }
+            Standing::Window if self.fits(&latest, &passcode) => {
+                self.use_window("the same passcode").await?;
+                Ok(Verdict::Admit)
+            }
+            Standing::Window => self.wrong_in_window(&latest).await,
+            Standing::Over(reason) => self.denied_passcode(&latest, reason).await,
+        }
+    }
+
+    async fn try_kept(&mut self, latest: &Latest, passcode: &Secret<String>) -> Result<Verdict, Fault> {
+        let password = self.open_kept()?;
+        let right = self.try_passcode(latest, passcode).await?;
+        Ok(if right { Verdict::AdmitWith { password } } else { refuse(Notice::Refused) })
+    }
+
+    /// Takes a try off the open challenge: whether it was right. The window opens then; where nothing is left to try, what
+    /// was kept is wiped.
+    async fn try_passcode(&mut self, latest: &Latest, passcode: &Secret<String>) -> Result<bool, Fault> {
+        let settings = &self.rules.settings;
+        let (guard, challenge) = (self.guard, &latest.challenge);
+        match guard.take_try(self.peer, &self.attempt, self.user, challenge, Some(passcode), settings).await? {
+            Tried::Right if settings.ftp_window > 0 => {
+                let until = after(self.attempt.at, SignedDuration::from_secs(i64::from(settings.ftp_window)));
+                let uses = settings.ftp_window_uses;
+                self.turn.open_window(&challenge.id, until, uses);
+                Ok(true)
+            }
+            Tried::Right => {
+                self.turn.kept = None;
+                Ok(true)
+            }
+            Tried::Wrong(_) => Ok(false),
+            Tried::Exhausted | Tried::Used | Tried::Locked => {
+                self.turn.forget();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Something else than the passcode of the window that is open: as wrong as at a challenge.
+    async fn wrong_in_window(&mut self, latest: &Latest) -> Result<Verdict, Fault> {
+        let entry = self.entry(latest, Outcome::Denied, "passcode-wrong");
+        let locked = self.guard.store.count_failure(self.attempt.clone(), Failure::Passcode, entry).await?;
+        if locked {
+            self.turn.forget();
+        }
+        Ok(refuse(Notice::Refused))
+    }
+
+    async fn denied_passcode(&self, latest: &Latest, reason: &str) -> Result<Verdict, Fault> {
+        self.guard.store.append(self.entry(latest, Outcome::Denied, reason)).await?;
+        Ok(refuse(Notice::Refused))
+    }
+
+    /// Takes one use off the window that is open.
+    async fn use_window(&mut self, what: &str) -> Result<(), Fault> {
+        let Some(window) = &mut self.turn.window else { return Err(Fault::Gone) };
+        window.uses_left = window.uses_left.saturating_sub(1);
+        let (challenge, left) = (window.challenge.clone(), window.uses_left);
+        if left == 0 {
+            self.turn.close_window();
+        }
+        let entry =
+            self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, Outcome::Allowed).reason("ftp-window");
+        let entry = Entry { challenge: Some(challenge), factor: Some(EMAIL.to_owned()), ..entry };
+        self.guard.store.append(entry.detail(&format!("{what}; {left} uses left"))).await?;
+        Ok(())
+    }
+
+    /// Has the host check `password`, where the budget allows it and no other check of this place is under way.
+    async fn check(&mut self, password: &Secret<Vec<u8>>, answer: Option<Answer>) -> Result<Next, Fault> {
+        if self.turn.refused().is_some_and(|mark| self.is(password, mark)) {
+            return self.unchecked("host-refused-lately").await;
+        }
+        let connection = self.peer.connection.as_str();
+        // A gate that asks again has heard all it will hear of the password before.
+        self.turn.end_check(connection);
+        if let Some(check) = &self.turn.check {
+            return Ok(Next::Wait(check.over()));
+        }
+        // Whoever is merely watched comes from where anybody does.
+        let trusted = self.decision.meant == Effect::Allow;
+        let (settings, refused) = (&self.rules.settings, self.refused);
+        let reserved = self.guard.store.reserve_check(&self.attempt, self.user, trusted, refused, settings).await?;
+        let Some(reserved) = reserved else { return self.unchecked("host-check-budget").await };
+        let sealed = self.guard.sealer.seal(self.owner.as_bytes(), password)?;
+        let mark = self.guard.key.mark(self.owner.as_bytes(), password);
+        self.turn.check = Some(Check::new(self.peer, sealed, mark, reserved, self.attempt.at));
+        self.guard.places.checks(connection, self.turn.place());
+        Ok(Next::Verdict(Verdict::Check { password: password.clone(), answer }))
+    }
+
+    /// Refuses without asking the host.
+    async fn unchecked(&self, reason: &str) -> Result<Next, Fault> {
+        let entry = self.guard.entry_of(self.peer, &self.attempt, Event::SignOn, Outcome::Denied).reason(reason);
+        self.guard.store.append(entry).await?;
+        Ok(Next::Verdict(refuse(Notice::Refused)))
+    }
+
+    fn end_check(&mut self) -> Option<Check> {
+        let connection = self.peer.connection.as_str();
+        self.guard.places.checked(connection);
+        self.turn.end_check(connection)
+    }
+
+    /// Audits that somebody is let in without a passcode. `false`: the repeat window was used up a moment before, and a
+    /// passcode is needed.
+    async fn admit(&mut self) -> Result<bool, Fault> {
+        let (guard, store) = (self.guard, &self.guard.store);
+        let entry = guard.decided(self.peer, &self.attempt, self.decision);
+        if self.decision.reason == Reason::RepeatWindow {
+            if store.use_window(self.attempt.clone(), self.rules.settings.clone(), entry).await? {
+                return Ok(true);
+            }
+            let effect = match self.rules.settings.enforcement {
+                Enforcement::Observe => Effect::Allow,
+                Enforcement::Off | Enforcement::Enforce => Effect::Challenge,
+            };
+            let (reason, meant) = (Reason::PasscodeRequired, Effect::Challenge);
+            self.decision = Decision { effect, reason, meant, ..self.decision };
+            if effect == Effect::Challenge {
+                return Ok(false);
+            }
+        }
+        store.append(guard.decided(self.peer, &self.attempt, self.decision)).await?;
+        Ok(true)
+    }
+
+    /// Keeps the password for the challenge that is open, or for a new one.
+    async fn challenge(&mut self, password: &Secret<Vec<u8>>, mark: Vec<u8>) -> Result<Verdict, Fault> {
+        let sealed = self.guard.sealer.seal(self.owner.as_bytes(), password)?;
+        let (verdict, challenge) = if let Some(open) = self.open_challenge().await? {
+            (self.still_open(&open).await?, open)
+        } else {
+            let verdict = self.send().await?;
+            if !matches!(verdict, Verdict::Challenge(_)) {
+                return Ok(verdict);
+            }
+            let Some(open) = self.open_challenge().await? else { return Ok(refuse(Notice::Unavailable)) };
+            (verdict, open)
+        };
+        self.turn.keep(Kept { sealed, mark, challenge: challenge.id, until: challenge.expires_at });
+        Ok(self.in_their_way(verdict))
+    }
+
+    /// Makes a challenge and sends its passcode. Where the relay is slow, the client is told before it has answered.
+    async fn send(&self) -> Result<Verdict, Fault> {
+        let (guard, peer, attempt) = (Arc::clone(self.guard), self.peer.clone(), self.attempt.clone());
+        let (settings, contact) = (self.rules.settings.clone(), self.contact.clone());
+        let entry = self.guard.decided(self.peer, &self.attempt, self.decision);
+        let mut sending =
+            tokio::spawn(
+                async move { guard.challenge(&peer, &attempt, &settings, contact, entry, Cause::SignOn).await },
+            );
+        match tokio::time::timeout(MAIL_MAX, &mut sending).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(_)) => Ok(refuse(Notice::Unavailable)),
+            Err(_) => Ok(match self.open_challenge().await? {
+                Some(open) => self.guard.prompt(self.peer, &self.attempt, self.user, &open, None),
+                None => refuse(Notice::Unavailable),
+            }),
+        }
+    }
+
+    /// Asks for the passcode that was sent before.
+    async fn still_open(&self, open: &Challenge) -> Result<Verdict, Fault> {
+        let entry = self.guard.decided(self.peer, &self.attempt, self.decision);
+        let entry = Entry { challenge: Some(open.id.clone()), ..entry };
+        self.guard.store.append(entry.detail("the passcode sent before still counts")).await?;
+        Ok(self.guard.prompt(self.peer, &self.attempt, self.user, open, None))
+    }
+
+    /// A prompt with the way in which this user gives passcodes.
+    fn in_their_way(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Challenge(Prompt::Passcode(prompt)) => {
+                Verdict::Challenge(Prompt::Passcode(PasscodePrompt { way: self.way, ..prompt }))
+            }
+            Verdict::Admit | Verdict::Refuse { .. } | Verdict::Check { .. } | Verdict::AdmitWith { .. } => verdict,
+        }
+    }
+
+    /// The challenge of this place that can still be answered.
+    async fn open_challenge(&self) -> Result<Option<Challenge>, Fault> {
+        let open = self.guard.store.challenge(&self.attempt, &self.owner).await?;
+        Ok(open.filter(|open| self.attempt.at < open.expires_at && open.tries_left > 0))
+    }
+
+    fn standing(&self, latest: &Latest) -> Standing {
+        let Latest { challenge, fate, .. } = latest;
+        let window = self.turn.window.as_ref().is_some_and(|window| window.challenge == challenge.id);
+        match fate {
+            Fate::Open if challenge.expires_at <= self.attempt.at => Standing::Over("passcode-expired"),
+            Fate::Open if challenge.tries_left > 0 => Standing::Open,
+            Fate::Used if window => Standing::Window,
+            Fate::Used => Standing::Over("passcode-used"),
+            Fate::Open | Fate::Ended => Standing::Over("passcode-ended"),
+        }
+    }
+
+    /// Whether `passcode` is that of the latest challenge.
+    fn fits(&self, latest: &Latest, passcode: &Secret<String>) -> bool {
+        let Peer { host, service, .. } = self.peer;
+        let challenge = &latest.challenge.id;
+        let binding = Binding { challenge, user: self.user, connection: &self.owner, host, service: *service };
+        self.guard.key.fits(&binding, passcode, &latest.hash)
+    }
+
+    /// Whether `mark` is that of `password`.
+    fn is(&self, password: &Secret<Vec<u8>>, mark: &[u8]) -> bool {
+        self.guard.key.bears(self.owner.as_bytes(), password, mark)
+    }
+
+    fn open_kept(&self) -> Result<Secret<Vec<u8>>, Fault> {
+        let kept = self.turn.kept.as_ref().ok_or(Fault::Gone)?;
+        Ok(self.guard.sealer.open(self.owner.as_bytes(), &kept.sealed)?)
+    }
+
+    fn entry(&self, latest: &Latest, outcome: Outcome, reason: &str) -> Entry {
+        let entry = self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, outcome).reason(reason);
+        Entry { challenge: Some(latest.challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry }
+    }
+}
+
+/// Whether `password` ends in what could be a passcode of some length, alone or behind a colon.
+fn may_hold_passcode(password: &Secret<Vec<u8>>) -> bool {
+    (DIGITS_MIN..=DIGITS_MAX)
+        .any(|digits| digits_only(password, digits).is_some() || one_line(password, digits).is_some())
+}

@@ -1,0 +1,71 @@
+//! One FTP connection: what the FTP relay needs of the world, and nothing of FTP itself.
+//!
+//! The relay connects to the host itself, more than once: to have a password checked, and again when somebody is
+//! admitted. Handshakes are its own as well, since with `AUTH` they come in the middle of a conversation.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use proxy_ftp::data::ClientTls;
+use proxy_ftp::gate::{self, Gate};
+use proxy_ftp::relay::{self, Connection, Means, Socket};
+use tokio::net::TcpStream;
+
+use super::Door;
+use super::connection::{Known, Voice, reach, showed};
+use crate::config::Ftp;
+use crate::limit::Place;
+use crate::stream::{Counted, End, canonical};
+
+/// Lets the guard know, and relays until the gate closes; says how it ended.
+pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStream, place: Place) -> String {
+    if let Err(how) = known.open(door).await {
+        return how;
+    }
+    let session = known.session();
+    let source = known.peer.source;
+    let Ok(local) = client.local_addr() else { return "gone before its first command".to_owned() };
+    let counted = |stream, end| Counted { stream, session: Arc::clone(session), end };
+    let client =
+        Connection { stream: counted(Socket::new(client), End::Client), local: canonical(local), peer: source };
+    let dial = || async {
+        let stream = reach(&door.host.ftp_address, door.limits.host_connect).await.inspect_err(|error| {
+            let (host, address) = (&door.host.name, &door.host.ftp_address);
+            tracing::warn!(connection = %known.peer.connection, %host, %address, %error, "host not reached");
+        })?;
+        let Connection { stream, local, peer } = Connection::new(stream)?;
+        Ok(Connection { stream: counted(stream, End::Host), local, peer })
+    };
+    let voice = known.voice(door, place);
+    let gate = Gate::new(Arc::clone(&ftp.gate), source.ip(), door.system.instant());
+    let outcome = relay::run(
+        client,
+        dial,
+        gate,
+        means(known, door, ftp),
+        |question| Arc::clone(&voice).ask(question),
+        |report| Voice::tell(&voice, report),
+        session.ended(),
+    )
+    .await;
+    voice.settled().await;
+    format!("{}; {} bytes to the client, {} to the host", outcome.close, outcome.to_client, outcome.to_host)
+}
+
+fn means(known: &Known, door: &Door, ftp: &Ftp) -> Means {
+    let may_have_tls = ftp.gate.client_tls != gate::ClientTls::Off;
+    let client_tls = door.tls.as_ref().filter(|_| may_have_tls);
+    let (system, peer, session) = (door.system.clone(), Arc::clone(&known.peer), Arc::clone(known.session()));
+    Means {
+        client_tls: client_tls.map(|config| ClientTls::new(config, ftp.requires_reuse)),
+        host_tls: door.host.ftp_tls.clone(),
+        data: Arc::clone(&ftp.data),
+        dice: Box::new(move |bytes| system.fill(bytes).map_err(io::Error::other)),
+        secured: Box::new(move |connection| showed(&peer, connection)),
+        moved: Box::new(move |to_client, to_host| {
+            session.host_bytes.fetch_add(to_client, Ordering::Relaxed);
+            session.client_bytes.fetch_add(to_host, Ordering::Relaxed);
+        }),
+    }
+}
