@@ -170,8 +170,8 @@ impl Gate {
                 return self.unknown_display(now, out);
             }
             self.screen.forget();
-            // What cannot be read may let the operator key.
-            self.invite();
+            // What cannot be read may let the operator key; what was keyed ahead stays ahead.
+            self.invited = true;
         } else if self.form_when_open().is_some() && !(stood && leaves_fields(&record)) {
             if self.ahead > 0 {
                 // Keyed before the host could ask for it: it may be a sign-on that the host takes as soon as it has shown
@@ -185,7 +185,7 @@ impl Gate {
             out.push(Action::ToClient(frame.wire));
             return Ok(());
         }
-        if lets_key(&record) {
+        if lets_key(&record) || self.restores_read(&record) {
             self.invite();
         } else if record.opcode == Opcode::CANCEL_INVITE {
             self.invited = false;
@@ -202,6 +202,16 @@ impl Gate {
             Some(left) => self.ahead = left,
             None => self.invited = true,
         }
+    }
+
+    /// Whether the record brings back a saved screen and has a read behind it, as after System Request and Attention.
+    fn restores_read(&self, record: &Record<'_>) -> bool {
+        let mut tokens = Tokens::new(record.data).map_while(Result::ok);
+        tokens.any(|token| {
+            let (Token::RestoreScreen(operand) | Token::RestorePartialScreen(operand)) = token else { return false };
+            let behind = self.saved.find(operand).map_or(&[][..], |(_, rest)| rest);
+            Tokens::new(behind).map_while(Result::ok).any(|token| is_read(&token))
+        })
     }
 
     /// The sign-on display that now stands, in an open gate. Applications have forms of the same shape (a claims form with a

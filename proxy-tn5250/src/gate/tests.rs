@@ -848,3 +848,28 @@ fn a_slow_program_is_no_refusal() {
     let done = bench.pass_time(Duration::from_secs(3));
     assert_ne!(done.told, ["HostRefused"], "nothing was drawn");
 }
+
+/// System Request and back, then sign off: nothing was keyed ahead, so the form comes and the connection stays.
+#[test]
+fn signing_off_after_a_restored_screen_shows_the_form() {
+    let mut bench = open_as("EVE", settings());
+    bench.client(&with(Flags::SRQ, Opcode::NO_OPERATION, &[]));
+    bench.host(&with(Flags::NONE, Opcode::SAVE_SCREEN, b"\x04\x02"));
+    bench.client(&with(Flags::NONE, Opcode::SAVE_SCREEN, b"\x04\x12menu"));
+    bench.host(&display(true, "SYSTEM REQUEST"));
+    bench.client(&keyed(Aid::F12, &[]));
+    bench.host(&with(Flags::NONE, Opcode::RESTORE_SCREEN, b"\x04\x12menu\x04\x52\x00\x00"));
+    bench.client(&keyed(Aid::ENTER, &[(20, 7, "90")]));
+    let done = bench.host(&form());
+    assert_eq!((done.close, done.to_client), (None, vec![form()]));
+    assert!(!bench.gate.is_open());
+}
+
+/// A record that cannot be read does not make what was keyed ahead good.
+#[test]
+fn an_unreadable_record_takes_nothing_off_what_was_keyed_ahead() {
+    let mut bench = open_as("EVE", settings());
+    bench.client(&[keyed(Aid::ENTER, &[(20, 7, "SIGNOFF")]), sign_on("BOB")].concat());
+    bench.host(&with(Flags::NONE, Opcode::PUT_GET, b"\x04\xFE"));
+    assert!(bench.host(&form()).close.is_some());
+}
