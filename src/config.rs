@@ -53,6 +53,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[metrics]`
+    pub metrics: Metrics,
     source: problem::Source,
 }
 
@@ -223,6 +225,13 @@ impl fmt::Debug for FileName {
     }
 }
 
+/// The listener for metrics and health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// The address it is bound to; `None`: there is none.
+    pub address: Option<SocketAddr>,
+}
+
 /// How much is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -244,6 +253,10 @@ pub struct Limits {
     pub sign_on: Duration,
     /// How long a prompt waits for its answer.
     pub prompt: Duration,
+    /// How long sessions live on when another process has taken over.
+    pub drain: Duration,
+    /// How long sessions live on when the gateway is told to stop.
+    pub stop: Duration,
 }
 
 impl Default for Limits {
@@ -258,6 +271,8 @@ impl Default for Limits {
             host_connect: Duration::from_secs(10),
             sign_on: Duration::from_secs(3_600),
             prompt: Duration::from_secs(300),
+            drain: Duration::from_secs(28_800),
+            stop: Duration::from_secs(10),
         }
     }
 }
@@ -277,6 +292,16 @@ impl Config {
     /// Reads the files that the configuration names: certificates, keys, passwords.
     pub fn open(&self) -> Result<Open, ConfigError> {
         open::open(self)
+    }
+
+    /// What takes a restart to change: the tables' names, and what stands in each. Files that they name are not read.
+    #[must_use]
+    pub fn fixed(&self) -> [(&'static str, String); 3] {
+        [
+            ("[gateway]", format!("{:?}", self.gateway)),
+            ("[smtp]", format!("{:?}", self.smtp)),
+            ("[metrics]", format!("{:?}", self.metrics)),
+        ]
     }
 
     /// The file it came from.

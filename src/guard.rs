@@ -35,6 +35,7 @@ use policy::{
 
 use crate::audit::{Entry, Event, Outcome};
 use crate::key::Key;
+use crate::metrics;
 use crate::notify::{self, Mailer, text};
 use crate::store::{self, Challenge, Contact, End, NewChallenge, Opened, Snapshot, Store};
 use crate::system::{NoRandomness, System};
@@ -242,6 +243,21 @@ impl Guard {
         guard.store.append(entry.detail(detail)).await
     }
 
+    /// Records that an operator changed how the process works, or that it failed; `reason` is a stable code.
+    ///
+    /// # Errors
+    /// Where it is not on the disk.
+    pub async fn changed(&self, reason: &str, outcome: Outcome, detail: &str) -> Result<(), store::Error> {
+        let entry = Entry::new(self.0.system.now(), &self.0.names.node, Event::Changed, outcome);
+        self.0.store.append(entry.reason(reason).detail(detail)).await
+    }
+
+    /// The store it answers from, for health and for what is watched there.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     /// Forgets what no longer counts. To be called about once an hour.
     ///
     /// # Errors
@@ -446,7 +462,7 @@ impl Inner {
         };
         let entry = Entry { challenge: Some(challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry };
         match self.store.open_challenge(new, settings.clone(), entry).await? {
-            Opened::Open => {}
+            Opened::Open => metrics::challenged(peer.service),
             kept @ (Opened::TooSoon | Opened::UserBudget | Opened::PairBudget | Opened::SourceBudget) => {
                 return self.not_sent(peer, attempt, user, kept, cause).await;
             }
@@ -466,6 +482,7 @@ impl Inner {
         let begun = self.system.instant();
         let sent = self.mailer.send(&contact.address, &message).await;
         let failed = sent.is_err();
+        metrics::sent("smtp", !failed, self.system.instant().saturating_duration_since(begun));
         let verdict = self.delivered(peer, attempt, user, &challenge, sent, cause).await;
         self.pace.note(self.system.instant().saturating_duration_since(begun), failed);
         verdict
@@ -667,6 +684,7 @@ impl Inner {
     }
 
     fn decided(&self, peer: &Peer, attempt: &Attempt, decision: Decision) -> Entry {
+        metrics::decided(peer.service, &decision);
         let outcome = match (decision.effect, decision.meant) {
             (Effect::Allow, Effect::Allow) => Outcome::Allowed,
             (Effect::Allow, Effect::Challenge | Effect::Deny) => Outcome::Observed,

@@ -29,17 +29,12 @@ pub struct Limiter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    connections: usize,
-    connections_per_source: usize,
-    unauthenticated: usize,
-    unauthenticated_per_source: usize,
-    /// How long a bucket takes to gain one connection.
-    interval: Duration,
     counts: Mutex<Counts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
+    limits: Limits,
     connections: usize,
     unauthenticated: usize,
     sources: HashMap<IpAddr, OfSource>,
@@ -77,6 +72,20 @@ pub enum Full {
     Rate,
 }
 
+impl Full {
+    /// The limit's name in the configuration.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Source => "connections_per_source",
+            Self::Unauthenticated => "unauthenticated",
+            Self::UnauthenticatedOfSource => "unauthenticated_per_source",
+            Self::Rate => "connects_per_minute",
+        }
+    }
+}
+
 /// One connection's place among all.
 #[derive(Debug)]
 pub struct Place {
@@ -89,14 +98,21 @@ impl Limiter {
     /// Counts up to `limits`.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self(Arc::new(Inner {
-            connections: limits.connections,
-            connections_per_source: limits.connections_per_source,
-            unauthenticated: limits.unauthenticated,
-            unauthenticated_per_source: limits.unauthenticated_per_source,
-            interval: MINUTE / limits.connects_per_minute.max(1),
-            counts: Mutex::default(),
-        }))
+        let counts = Counts {
+            limits: *limits,
+            connections: 0,
+            unauthenticated: 0,
+            sources: HashMap::new(),
+            buckets: HashMap::new(),
+            sweep_at: 0,
+            refused: 0,
+        };
+        Self(Arc::new(Inner { counts: Mutex::new(counts) }))
+    }
+
+    /// Counts up to `limits` from now on. Whoever has a place keeps it.
+    pub fn change(&self, limits: &Limits) {
+        self.0.counts().limits = *limits;
     }
 
     /// Takes a place for a connection, not admitted yet, of a source that is not known yet.
@@ -105,11 +121,11 @@ impl Limiter {
     /// Where there is none.
     pub fn take(&self) -> Result<Place, Full> {
         let mut counts = self.0.counts();
-        if counts.connections >= self.0.connections {
+        if counts.connections >= counts.limits.connections {
             counts.refused += 1;
             return Err(Full::Connections);
         }
-        if counts.unauthenticated >= self.0.unauthenticated {
+        if counts.unauthenticated >= counts.limits.unauthenticated {
             counts.refused += 1;
             return Err(Full::Unauthenticated);
         }
@@ -135,11 +151,14 @@ impl Place {
         let inner = &*self.inner;
         let mut counts = inner.counts();
         let count = counts.sources.get(&key).copied().unwrap_or_default();
-        let full = if !counts.take_token(key, inner.interval, now) {
+        let limits = counts.limits;
+        // How long a bucket takes to gain one connection.
+        let interval = MINUTE / limits.connects_per_minute.max(1);
+        let full = if !counts.take_token(key, interval, now) {
             Some(Full::Rate)
-        } else if count.connections >= inner.connections_per_source {
+        } else if count.connections >= limits.connections_per_source {
             Some(Full::Source)
-        } else if count.unauthenticated >= inner.unauthenticated_per_source {
+        } else if count.unauthenticated >= limits.unauthenticated_per_source {
             Some(Full::UnauthenticatedOfSource)
         } else {
             None
@@ -232,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn limits_change_while_places_are_taken() {
+        let limiter = limiter();
+        let _places = (limiter.take().unwrap(), limiter.take().unwrap());
+        assert_eq!(limiter.take().unwrap_err(), Full::Unauthenticated);
+        limiter.change(&Limits { unauthenticated: 3, connections: 3, ..Limits::default() });
+        let _place = limiter.take().unwrap();
+        assert_eq!(limiter.take().unwrap_err().code(), "connections");
+    }
+
+    #[test]
     fn connections_in_all_and_unauthenticated() {
         let limiter = limiter();
         let mut first = limiter.take().unwrap();
@@ -319,7 +348,7 @@ mod tests {
         for number in 0..20_000_u32 {
             let source = IpAddr::V4((0x0A00_0000 + number).into());
             let at = start + Duration::from_millis(u64::from(number));
-            assert!(limiter.0.counts().take_token(source, limiter.0.interval, at));
+            assert!(limiter.0.counts().take_token(source, MINUTE / 60, at));
         }
         assert!(limiter.0.counts().buckets.len() <= BUCKETS, "{}", limiter.0.counts().buckets.len());
     }

@@ -8,15 +8,21 @@
 //! - One accept loop per listener; it survives every error of `accept` and backs off where descriptors run out.
 //! - Whatever ends a connection, a panic too, ends that connection only, gives its place back and is written to the audit.
 //! - A connection that is idle keeps no buffer and no handshake: what is large is boxed and gone when it is done.
-//! - Stopping: listeners first, then the sessions get a farewell, then what is left is cut.
+//! - A connection keeps the door it came in by: what a reload changes counts for new ones.
+//! - Taking over: both processes accept for a moment, on the same sockets, so that no connection is refused.
+//! - Stopping: listeners first, then the sessions may end by themselves, then they get a farewell, then what is left is cut.
 
 mod connection;
+mod desk;
+mod entrance;
 mod ftp;
+mod reload;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,19 +31,23 @@ use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::Event;
+use crate::audit::{Event, Outcome};
 use crate::config::{Address, Config, Ftp, Limits, Open};
+use crate::control::socket::{Inherited, Predecessor};
 use crate::control::{self, Control};
 use crate::guard::Guard;
+use crate::health;
 use crate::limit::Limiter;
 use crate::sessions::Sessions;
 use crate::store;
 use crate::stream::canonical;
 use crate::system::System;
+use entrance::Entrance;
 
 /// How long sessions have to end by themselves when the gateway stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -62,6 +72,9 @@ pub enum StartError {
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] control::BindError),
+    /// The process that is taken over from does not let go.
+    #[error("the gateway that runs does not let go: {0}")]
+    NotReleased(io::Error),
     /// The start cannot be written to the audit.
     #[error("the start cannot be written to the audit: {0}")]
     Audit(#[from] store::Error),
@@ -91,16 +104,65 @@ pub struct Bound {
 /// A gateway that runs until it is stopped. Dropped, it is cut off at once.
 #[derive(Debug)]
 pub struct Running {
-    /// Its listeners, in the order of the configuration.
+    /// Its listeners at the start, in the order of the configuration.
     pub listeners: Vec<Bound>,
+    /// Where metrics and health are told.
+    pub metrics: Option<SocketAddr>,
     /// Its live sessions.
     pub sessions: Sessions,
     control: PathBuf,
-    stop: CancellationToken,
-    accepting: JoinSet<()>,
+    house: Arc<House>,
     serving: JoinSet<()>,
-    late: TaskTracker,
+    orders: mpsc::Receiver<Order>,
+    #[cfg(test)]
     guard: Guard,
+    #[cfg(test)]
+    late: TaskTracker,
+}
+
+/// What the gateway asks of the program that runs it.
+#[derive(Debug)]
+pub enum Order {
+    /// Start a process that takes over; answer with its number.
+    Restart(tokio::sync::oneshot::Sender<io::Result<u32>>),
+    /// Another process, of this number if it is known, has taken over: let the sessions end, then end.
+    Replaced(Option<u32>),
+}
+
+/// What all parts of the gateway share.
+#[derive(Debug)]
+struct House {
+    /// The configuration's file.
+    path: PathBuf,
+    /// What stood, at the start, in the tables that take a restart.
+    fixed: [(&'static str, String); 3],
+    key_file: PathBuf,
+    control: PathBuf,
+    guard: Guard,
+    system: System,
+    sessions: Sessions,
+    limiter: Limiter,
+    late: TaskTracker,
+    /// Where people come in. Held while it is read or changed as a whole.
+    entrances: Mutex<Vec<Entrance>>,
+    /// The accept loops, each with its connections.
+    accepting: Mutex<JoinSet<()>>,
+    /// Where metrics are told.
+    metrics: Option<(SocketAddr, Arc<TcpListener>)>,
+    /// Cancelled: nobody is accepted any more.
+    shut: CancellationToken,
+    /// Cancelled: every session ends.
+    stop: CancellationToken,
+    /// Held while the configuration is read anew or another process takes over: one at a time.
+    changing: Mutex<()>,
+    /// Cancelled: another process has taken over.
+    replaced: CancellationToken,
+    /// Cancelled: the control socket is free for it.
+    released: CancellationToken,
+    orders: mpsc::Sender<Order>,
+    ready: watch::Ready,
+    /// How long sessions live on: after another process took over, and when the gateway is to stop.
+    patience: std::sync::Mutex<(Duration, Duration)>,
 }
 
 impl Running {
@@ -112,21 +174,75 @@ impl Running {
 
     /// The path of its control socket.
     #[must_use]
-    pub fn control(&self) -> &std::path::Path {
+    pub fn control(&self) -> &Path {
         &self.control
+    }
+
+    /// How long sessions live on: after another process took over, and when the gateway is to stop.
+    #[must_use]
+    pub fn patience(&self) -> (Duration, Duration) {
+        *self.house.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the gateway asks for next.
+    pub async fn order(&mut self) -> Order {
+        match self.orders.recv().await {
+            Some(order) => order,
+            // The house, which lives as long as this, has the other end.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads the configuration anew; `by` says who wanted it. The answer is also in the log and in the audit.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub async fn reload(&self, by: &str) -> Result<control::Changes, String> {
+        self.house.reload(by).await
+    }
+
+    /// Accepts nobody any more, and waits until the sessions have ended by themselves, for `limit` at most.
+    pub async fn drain(&self, limit: Duration) {
+        self.house.shut.cancel();
+        // With these the sockets are closed, so that whoever connects is refused and does not wait for nobody.
+        self.house.entrances.lock().await.clear();
+        let sessions = self.sessions.count();
+        tracing::info!(sessions, seconds = limit.as_secs(), "no new connections; waiting for sessions to end");
+        let ended = async {
+            let mut accepting = self.house.accepting.lock().await;
+            while accepting.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tracing::info!(sessions = self.sessions.count(), "sessions are left");
+        }
     }
 
     /// Stops: accepts nobody any more, ends the sessions with a farewell, cuts those that are still there after a while.
     pub async fn stop(mut self) {
         let sessions = self.sessions.count();
         tracing::info!(sessions, "stopping");
-        self.stop.cancel();
-        while self.accepting.join_next().await.is_some() {}
+        self.house.shut.cancel();
+        self.house.stop.cancel();
+        self.house.entrances.lock().await.clear();
+        let mut accepting = std::mem::take(&mut *self.house.accepting.lock().await);
+        while accepting.join_next().await.is_some() {}
         self.serving.shutdown().await;
-        self.late.close();
-        self.late.wait().await;
-        if let Err(error) = self.guard.note(None, Event::GatewayStopped, &format!("{sessions} sessions ended")).await {
+        self.house.late.close();
+        self.house.late.wait().await;
+        let detail = format!("{sessions} sessions ended");
+        if let Err(error) = self.house.guard.note(None, Event::GatewayStopped, &detail).await {
             tracing::error!(%error, "the stop was not written to the audit");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Whoever holds the lock drops it with this; the tasks end at the tokens then.
+        self.house.shut.cancel();
+        self.house.stop.cancel();
+        if let Ok(mut accepting) = self.house.accepting.try_lock() {
+            accepting.abort_all();
         }
     }
 }
@@ -138,6 +254,8 @@ struct Door {
     service: Service,
     host: Arc<HostDoor>,
     tls: Option<Arc<ServerConfig>>,
+    /// When the certificate of its TLS expires, in seconds since 1970.
+    certificate_expiry: Option<i64>,
     /// What it does where it speaks FTP.
     ftp: Option<Ftp>,
     balancers: Vec<IpNet>,
@@ -163,135 +281,112 @@ struct HostDoor {
     ftp_tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
+/// What a gateway starts with, besides its configuration.
+#[derive(Debug, Default)]
+pub struct Means {
+    /// Sockets that systemd or another process bound for it.
+    pub sockets: Vec<Inherited>,
+    /// The process that it takes over from.
+    pub predecessor: Option<Predecessor>,
+}
+
 /// Starts the gateway that `config` describes; `open` is what its files hold.
 ///
 /// # Errors
 /// Where an address cannot be bound, another gateway runs with the same control socket, or the audit cannot be written.
 pub async fn start(config: &Config, open: Open, guard: Guard, system: System) -> Result<Running, StartError> {
-    let control = Control::bind(&config.gateway.control)?;
-    let mut bound = Vec::new();
-    for listener in &config.listeners {
-        let failed = |error| StartError::Bind { listener: listener.name.clone(), address: listener.address, error };
-        let socket = TcpListener::bind(listener.address).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        bound.push((socket, address));
-    }
-    let hosts: Vec<_> = config
-        .hosts
-        .iter()
-        .zip(open.hosts.into_iter().zip(open.ftp_hosts))
-        .map(|(host, (tls, ftp_tls))| {
-            Arc::new(HostDoor {
-                name: host.name.clone(),
-                address: host.address.clone(),
-                tls,
-                settings: Arc::clone(&host.gate),
-                ftp_address: host.ftp.address.clone(),
-                ftp_tls,
-            })
-        })
-        .collect();
-    let stop = CancellationToken::new();
-    let (sessions, late, limiter) = (Sessions::default(), TaskTracker::new(), Limiter::new(&config.limits));
-    let mut listeners = Vec::new();
-    let mut accepting = JoinSet::new();
-    for ((listener, tls), (socket, address)) in config.listeners.iter().zip(open.listeners).zip(bound) {
-        let Some(host) = hosts.get(listener.host) else { continue };
-        let door = Door {
-            name: listener.name.clone(),
-            service: listener.service,
-            host: Arc::clone(host),
-            tls,
-            ftp: listener.ftp.clone(),
-            balancers: listener.balancers.clone(),
-            limits: config.limits,
-            limiter: limiter.clone(),
-            sessions: sessions.clone(),
-            guard: guard.clone(),
-            system: system.clone(),
-            stop: stop.clone(),
-            late: late.clone(),
-        };
-        listeners.push(Bound { listener: door.name.clone(), service: door.service, address, host: host.name.clone() });
-        accepting.spawn(accept(socket, Arc::new(door)));
-    }
-    let detail: Vec<_> = listeners.iter().map(|bound| format!("{} on {}", bound.listener, bound.address)).collect();
-    guard.note(None, Event::GatewayStarted, &detail.join(", ")).await?;
-    let mut serving = JoinSet::new();
-    serving.spawn(control.run(sessions.clone(), {
-        let (guard, late) = (guard.clone(), late.clone());
-        move |session, uid| {
-            let user = session.user.as_deref().unwrap_or("nobody");
-            let detail = format!("session {} of {user} from {}, by user id {uid}", session.id, session.source);
-            let guard = guard.clone();
-            late.spawn(async move {
-                if let Err(error) = guard.note(None, Event::SessionEnded, &detail).await {
-                    tracing::error!(%error, detail, "an ended session was not written to the audit");
-                }
-            });
-        }
-    }));
-    serving.spawn(sweep(guard.clone()));
-    let control = config.gateway.control.clone();
-    Ok(Running { listeners, sessions, control, stop, accepting, serving, late, guard })
+    start_with(config, open, guard, system, Means::default()).await
 }
 
-/// Accepts connections until the gateway stops; then waits for those that are there.
-async fn accept(socket: TcpListener, door: Arc<Door>) {
-    let mut connections = JoinSet::new();
-    let mut pause = BACK_OFF.0;
-    loop {
-        tokio::select! {
-            biased;
-            () = door.stop.cancelled() => break,
-            Some(ended) = connections.join_next(), if !connections.is_empty() => report(ended),
-            accepted = socket.accept() => match accepted {
-                Ok((stream, from)) => {
-                    pause = BACK_OFF.0;
-                    let from = canonical(from);
-                    match door.limiter.take() {
-                        Ok(place) => {
-                            connections.spawn(connection::serve(Arc::clone(&door), stream, from, place));
-                        }
-                        Err(full) => turned_away(&door, from, full),
-                    }
-                }
-                Err(error) => {
-                    // Most often EMFILE: nothing to do but to wait until a connection ends.
-                    tracing::error!(listener = %door.name, %error, "accept failed");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(BACK_OFF.1);
-                }
-            },
-        }
-    }
-    drop(socket);
-    let ended = tokio::time::timeout(GRACE, async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
+/// The same with `means`.
+///
+/// # Errors
+/// As for [`start`], or where the process that is taken over from does not let go.
+pub async fn start_with(
+    config: &Config,
+    open: Open,
+    guard: Guard,
+    system: System,
+    mut means: Means,
+) -> Result<Running, StartError> {
+    // Where another process is taken over from, the control socket is still that one's.
+    let control = match &means.predecessor {
+        None => Some(Control::bind(&config.gateway.control)?),
+        Some(_) => None,
+    };
+    let metrics = match config.metrics.address {
+        Some(address) => Some(entrance::bind_metrics(address, &mut means.sockets).await?),
+        None => None,
+    };
+    let (sender, orders) = mpsc::channel(1);
+    let house = Arc::new(House {
+        path: config.path().to_owned(),
+        fixed: config.fixed(),
+        key_file: config.gateway.key_file.clone(),
+        control: config.gateway.control.clone(),
+        guard: guard.clone(),
+        system,
+        sessions: Sessions::default(),
+        limiter: Limiter::new(&config.limits),
+        late: TaskTracker::new(),
+        entrances: Mutex::default(),
+        accepting: Mutex::default(),
+        metrics,
+        shut: CancellationToken::new(),
+        stop: CancellationToken::new(),
+        changing: Mutex::default(),
+        replaced: CancellationToken::new(),
+        released: CancellationToken::new(),
+        orders: sender,
+        ready: watch::Ready::default(),
+        patience: std::sync::Mutex::new((config.limits.drain, config.limits.stop)),
     });
-    if ended.await.is_err() {
-        tracing::warn!(listener = %door.name, connections = connections.len(), "cutting what is still there");
-        connections.shutdown().await;
+    let entrances = entrance::bind_all(&house, config, open, &[], &mut means.sockets).await?;
+    if !means.sockets.is_empty() {
+        let left = means.sockets.len();
+        tracing::warn!(left, "sockets were handed over that no listener of the configuration has");
     }
-}
-
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        // Not the payload, which may hold what was on the wire.
-        tracing::error!(task = %error.id(), "a connection's task panicked; that connection is closed");
+    let listeners: Vec<_> = entrances.iter().map(|entrance| entrance.bound.clone()).collect();
+    let described: Vec<_> = listeners.iter().map(|bound| format!("{} on {}", bound.listener, bound.address)).collect();
+    let detail = match &means.predecessor {
+        Some(before) => format!("{}; took over from process {}", described.join(", "), before.process),
+        None => described.join(", "),
+    };
+    guard.note(None, Event::GatewayStarted, &detail).await?;
+    let newest = guard.store().newest_revocation().await?;
+    house.open(entrances).await;
+    let control = match (control, means.predecessor) {
+        (Some(control), _) => control,
+        (None, Some(before)) => {
+            // Both accept now. Should the other one be gone meanwhile, its control socket is free.
+            if let Err(error) = before.release().await {
+                Control::bind(&config.gateway.control).map_err(|_| StartError::NotReleased(error))?
+            } else {
+                Control::bind(&config.gateway.control)?
+            }
+        }
+        (None, None) => Control::bind(&config.gateway.control)?,
+    };
+    let mut serving = JoinSet::new();
+    serving.spawn(Arc::clone(&house).answer(control));
+    serving.spawn(sweep(guard.clone()));
+    serving.spawn(Arc::clone(&house).watch_users(newest));
+    if let Some((_, socket)) = &house.metrics {
+        serving.spawn(Arc::clone(&house).tell(Arc::clone(socket)));
     }
-}
-
-/// Logs a connection that exceeded a limit: the first, and then ever fewer, since it may be a flood.
-fn turned_away(door: &Door, from: SocketAddr, full: crate::limit::Full) {
-    let so_far = door.limiter.refused();
-    if so_far.is_power_of_two() {
-        tracing::warn!(listener = %door.name, %from, %full, so_far, "connection turned away");
-    }
+    Ok(Running {
+        listeners,
+        metrics: house.metrics.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
+        sessions: house.sessions.clone(),
+        control: config.gateway.control.clone(),
+        #[cfg(test)]
+        late: house.late.clone(),
+        house,
+        serving,
+        orders,
+        #[cfg(test)]
+        guard,
+    })
 }
 
 /// Removes from the store what no longer counts, now and then.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dashmap::DashMap;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use policy::{Notice, Service, User};
 use serde::{Deserialize, Serialize};
@@ -33,12 +34,16 @@ pub struct Session {
     pub client_bytes: AtomicU64,
     /// Bytes that came from the host.
     pub host_bytes: AtomicU64,
+    /// Transfers of data beside the session, by FTP.
+    pub transfers: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Progress {
     user: Option<User>,
     state: State,
+    client_tls: Option<String>,
+    host_tls: Option<String>,
 }
 
 /// How far a session has come.
@@ -54,6 +59,9 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order in which a session comes to them.
+    pub const ALL: [Self; 3] = [Self::SignOn, Self::Passcode, Self::Admitted];
+
     /// The name in lists.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +96,59 @@ pub struct Summary {
     pub client_bytes: u64,
     /// Bytes that came from the host.
     pub host_bytes: u64,
+    /// TLS with the client: version and cipher suite.
+    pub client_tls: Option<String>,
+    /// TLS with the host.
+    pub host_tls: Option<String>,
+    /// Transfers of data beside the session, by FTP.
+    pub transfers: u64,
+    /// The process that serves it.
+    pub process: u32,
+}
+
+/// Which sessions are meant: those that fit everything that is said, and none where nothing is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Of this user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// From this address or network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpNet>,
+    /// To this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// By this listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
+    /// That has come this far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// All of them.
+    #[serde(default)]
+    pub all: bool,
+}
+
+impl Selection {
+    /// Whether `session` is meant.
+    #[must_use]
+    pub fn is_met_by(&self, session: &Summary) -> bool {
+        let is_said = self.all
+            || self.user.is_some()
+            || self.source.is_some()
+            || self.host.is_some()
+            || self.listener.is_some()
+            || self.state.is_some();
+        is_said
+            && self
+                .user
+                .as_ref()
+                .is_none_or(|user| session.user.as_ref().is_some_and(|named| named.eq_ignore_ascii_case(user)))
+            && self.source.is_none_or(|net| net.contains(&session.source.ip().to_canonical()))
+            && self.host.as_ref().is_none_or(|host| session.host.eq_ignore_ascii_case(host))
+            && self.listener.as_ref().is_none_or(|listener| session.listener.eq_ignore_ascii_case(listener))
+            && self.state.is_none_or(|state| session.state == state)
+    }
 }
 
 /// Why no session was ended.
@@ -131,6 +192,21 @@ impl Sessions {
         self.0.len()
     }
 
+    /// Ends those that `selection` means and that are not about to end already.
+    pub fn end_all(&self, selection: &Selection) -> Vec<Summary> {
+        let live = self.0.iter().filter(|session| !session.end.is_cancelled()).map(|entry| Arc::clone(entry.value()));
+        let live: Vec<_> = live.collect();
+        let mut ended = Vec::new();
+        for session in live {
+            let summary = session.summary();
+            if selection.is_met_by(&summary) {
+                session.end.cancel();
+                ended.push(summary);
+            }
+        }
+        ended
+    }
+
     /// Ends the session whose id is, or alone starts with, `id`.
     ///
     /// # Errors
@@ -164,8 +240,8 @@ impl Session {
         since: Timestamp,
         end: CancellationToken,
     ) -> Self {
-        let progress = Mutex::new(Progress { user: None, state: State::SignOn });
-        let (client_bytes, host_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let progress = Mutex::new(Progress { user: None, state: State::SignOn, client_tls: None, host_tls: None });
+        let (client_bytes, host_bytes, transfers) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         Self {
             id,
             service,
@@ -178,6 +254,7 @@ impl Session {
             progress,
             client_bytes,
             host_bytes,
+            transfers,
         }
     }
 
@@ -189,6 +266,16 @@ impl Session {
     /// How far it has come now.
     pub fn set_state(&self, state: State) {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).state = state;
+    }
+
+    /// TLS with the client is up.
+    pub fn set_client_tls(&self, tls: Option<String>) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).client_tls = tls;
+    }
+
+    /// TLS with the host is up.
+    pub fn set_host_tls(&self, tls: Option<String>) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).host_tls = tls;
     }
 
     /// Ends it with `notice`.
@@ -217,6 +304,10 @@ impl Session {
             since: self.since,
             client_bytes: self.client_bytes.load(Ordering::Relaxed),
             host_bytes: self.host_bytes.load(Ordering::Relaxed),
+            client_tls: progress.client_tls.clone(),
+            host_tls: progress.host_tls.clone(),
+            transfers: self.transfers.load(Ordering::Relaxed),
+            process: std::process::id(),
         }
     }
 }
@@ -276,6 +367,28 @@ pub(crate) mod tests {
         assert_eq!(sessions.end("abe").unwrap().id, "abef");
         let ended: Vec<_> = kept.iter().map(|listed| listed.session().end.is_cancelled()).collect();
         assert_eq!(ended, [false, true, false]);
+    }
+
+    #[test]
+    fn sessions_end_by_what_they_are() {
+        let sessions = Sessions::default();
+        let kept: Vec<_> = ["a", "b", "c"].into_iter().map(|id| sessions.add(session(id, 1))).collect();
+        kept[0].session().set_user(Some("anna".parse().unwrap()));
+        kept[1].session().set_user(Some("bert".parse().unwrap()));
+        let ended = |selection: &Selection| {
+            let ended = sessions.end_all(selection).into_iter().map(|session| session.id);
+            let mut ended: Vec<_> = ended.collect();
+            ended.sort();
+            ended.concat()
+        };
+        assert_eq!(ended(&Selection::default()), "", "who says nothing means nobody");
+        let anna = Selection { user: Some("anna".into()), ..Selection::default() };
+        let nowhere = Selection { source: Some("198.51.100.0/24".parse().unwrap()), ..anna.clone() };
+        assert_eq!(ended(&nowhere), "");
+        assert_eq!(ended(&anna), "a");
+        assert_eq!(ended(&anna), "", "it ends already");
+        assert_eq!(ended(&Selection { source: Some("192.0.2.7/32".parse().unwrap()), ..Selection::default() }), "bc");
+        assert_eq!(ended(&Selection { all: true, ..Selection::default() }), "");
     }
 
     #[tokio::test]

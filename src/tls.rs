@@ -20,10 +20,14 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, CommonState, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 /// Makes aws-lc-rs the one cryptography provider of this process. Call it before anything else; a second call does nothing.
 pub fn install_provider() {
@@ -137,6 +141,54 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> 
     let file = CertificateDer::pem_file_iter(path).map_err(pem_error("certificate"))?;
     let certificates = file.collect::<Result<Vec<_>, _>>().map_err(pem_error("certificate"))?;
     if certificates.is_empty() { Err(Error::Missing("certificate")) } else { Ok(certificates) }
+}
+
+/// What a connection that is up speaks: version and cipher suite.
+#[must_use]
+pub fn describe(connection: &CommonState) -> Option<String> {
+    let version = connection.protocol_version()?.as_str()?;
+    let suite = connection.negotiated_cipher_suite()?.suite();
+    Some(format!("{version} {}", suite.as_str().unwrap_or("unknown suite")))
+}
+
+/// From when until when a certificate is valid, in seconds since 1970.
+#[must_use]
+pub fn dates(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let parsed = x509_cert::Certificate::from_der(certificate).ok()?;
+    let validity = parsed.tbs_certificate.validity;
+    let seconds = |time: x509_cert::time::Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
+    Some((seconds(validity.not_before)?, seconds(validity.not_after)?))
+}
+
+/// The DNS names and IP addresses that a certificate is for.
+#[must_use]
+pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok(parsed) = x509_cert::Certificate::from_der(certificate) else { return Vec::new() };
+    let Ok(Some((_, names))) = parsed.tbs_certificate.get::<SubjectAltName>() else { return Vec::new() };
+    let text = |name: &GeneralName| match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        GeneralName::IpAddress(bytes) => match bytes.as_bytes() {
+            &[a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+            bytes => Some(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string()),
+        },
+        GeneralName::OtherName(_)
+        | GeneralName::Rfc822Name(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EdiPartyName(_)
+        | GeneralName::UniformResourceIdentifier(_)
+        | GeneralName::RegisteredId(_) => None,
+    };
+    names.0.iter().filter_map(text).collect()
+}
+
+/// Whether `certificate` names the subject of `issuer` as its issuer. The signature is not looked at.
+#[must_use]
+pub fn is_issued_by(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> bool {
+    let parse = |der: &CertificateDer<'_>| x509_cert::Certificate::from_der(der).ok();
+    match (parse(certificate), parse(issuer)) {
+        (Some(certificate), Some(issuer)) => certificate.tbs_certificate.issuer == issuer.tbs_certificate.subject,
+        _ => false,
+    }
 }
 
 /// Reads the private key of a PEM file (PKCS #8, PKCS #1 or SEC 1).

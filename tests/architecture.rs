@@ -42,6 +42,10 @@ const NEVER: &[(&str, &[&str])] = &[
     ),
     ("audit", &["proxy_ftp", "proxy_tn5250", "crate::", "rusqlite", "lettre"]),
     ("serve", &["rusqlite", "lettre", "axum"]),
+    ("control", &["crate::guard", "crate::store", "crate::serve", "crate::cli", "rusqlite"]),
+    ("metrics", &["crate::guard", "crate::store", "crate::serve", "crate::cli", "crate::notify", "rusqlite"]),
+    ("health", &["crate::guard", "crate::store", "crate::serve", "crate::cli", "rusqlite"]),
+    ("doctor", &["crate::guard", "crate::serve", "crate::cli", "proxy_tn5250", "rusqlite", "lettre"]),
     ("config", &["crate::guard", "crate::serve", "crate::cli", "rusqlite"]),
     ("tls", &["crate::guard", "crate::store", "crate::serve", "crate::cli", "rusqlite", "lettre"]),
 ];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 17] = [
     "serve",
     "demo",
     "terminal",
@@ -16,6 +16,11 @@ const VERBS: [&str; 12] = [
     "network",
     "settings",
     "session",
+    "status",
+    "reload",
+    "restart",
+    "log",
+    "doctor",
     "audit",
     "explain",
     "completions",

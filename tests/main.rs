@@ -11,6 +11,7 @@ mod corpus;
 mod demo;
 mod faults;
 mod ftp;
+mod operate;
 mod properties;
 mod readme;
 mod scripts;

@@ -9,6 +9,7 @@ use super::Global;
 use crate::audit::{Entry, Event, Outcome};
 use crate::config::Config;
 use crate::control::{self, Answer, Command};
+use crate::sessions::Selection;
 use crate::store::Store;
 use crate::system::System;
 
@@ -46,14 +47,16 @@ impl Admin {
         local(time, &self.config.gateway.time_zone)
     }
 
-    /// Ends the live sessions of `user`, where a gateway runs on this machine; how many there were.
+    /// Ends the live sessions of `user`, where a gateway runs on this machine; how many there were. Gateways that cannot be
+    /// asked see it by themselves within a second or so.
     pub(crate) async fn end_sessions(&self, user: &str) -> usize {
-        let socket = &self.config.gateway.control;
-        let Ok(Answer::Sessions { sessions }) = control::ask(socket, &Command::SessionList).await else { return 0 };
         let mut ended = 0;
-        for session in sessions.into_iter().filter(|session| session.user.as_deref() == Some(user)) {
-            let answer = control::ask(socket, &Command::SessionEnd { id: session.id }).await;
-            ended += usize::from(matches!(answer, Ok(Answer::Ended { .. })));
+        for socket in super::session::sockets(&self.config.gateway.control) {
+            let selection = Selection { user: Some(user.to_owned()), ..Selection::default() };
+            if let Ok(Answer::Sessions { sessions }) = control::ask(&socket, &Command::SessionsEnd { selection }).await
+            {
+                ended += sessions.len();
+            }
         }
         ended
     }

@@ -60,6 +60,10 @@ fn summary(config: &Config) -> String {
         SmtpTls::Implicit => "TLS",
     };
     let login = smtp.login.as_ref().map(|login| format!(" as {}", login.username)).unwrap_or_default();
+    if let Some(address) = config.metrics.address {
+        let where_from = if address.ip().is_loopback() { "this machine" } else { "OTHER MACHINES TOO" };
+        let _ = writeln!(text, "  metrics   {address}, for {where_from}");
+    }
     let _ = writeln!(text, "  mail      from {} by {}:{} ({tls}){login}", smtp.from, smtp.host, smtp.port);
     for (index, host) in config.hosts.iter().enumerate() {
         let tls = host.tls.as_ref().map_or("WITHOUT TLS", |tls| trust(&tls.trust));

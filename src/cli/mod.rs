@@ -9,26 +9,32 @@ mod check;
 mod completions;
 mod contact;
 mod demo;
+mod doctor;
 mod explain;
+mod log;
 mod network;
+mod reload;
+mod restart;
 mod serve;
 mod service;
 mod session;
 mod settings;
+mod status;
 mod terminal;
 mod user;
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use policy::rule::SettingError;
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
+use crate::control::Answer;
+use crate::log::Format;
 use crate::store;
 use crate::tls;
 
@@ -79,6 +85,11 @@ enum Command {
     Service(service::Args),
     Settings(settings::Args),
     Session(session::Args),
+    Status(status::Args),
+    Reload(reload::Args),
+    Restart(restart::Args),
+    Log(log::Args),
+    Doctor(doctor::Args),
     Audit(audit::Args),
     Explain(explain::Args),
     Completions(completions::Args),
@@ -180,14 +191,35 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(args, &global).await,
         Command::Contact(args) => contact::run(args, &global).await,
         Command::Demo(args) => demo::run(args, &global).await,
+        Command::Doctor(args) => doctor::run(args, &global).await,
         Command::Explain(args) => explain::run(args, &global).await,
+        Command::Log(args) => log::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
+        Command::Reload(args) => reload::run(args, &global).await,
+        Command::Restart(args) => restart::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
         Command::Settings(args) => settings::run(args, &global).await,
+        Command::Status(args) => status::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,
         Command::User(args) => user::run(args, &global).await,
+    }
+}
+
+/// The gateway refused, or gave an answer to another question.
+pub(crate) fn unexpected(answer: Answer) -> anyhow::Error {
+    match answer {
+        Answer::Refused { message } => anyhow::anyhow!("{message}"),
+        Answer::NotFound { message } => NotFound(message).into(),
+        Answer::Status { .. }
+        | Answer::Sessions { .. }
+        | Answer::Ended { .. }
+        | Answer::Log { .. }
+        | Answer::Reloaded { .. }
+        | Answer::Restarting { .. }
+        | Answer::Sockets { .. }
+        | Answer::Released => anyhow::anyhow!("the gateway gave an answer to another question"),
     }
 }
 
@@ -206,15 +238,11 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 fn start_logging(cli: &Cli) -> anyhow::Result<()> {
     let default = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     let level = cli.global.log.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(level)
-        .map_err(|error| Usage(format!("--log {level}: {error}; expected for instance `info`")))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    match cli.global.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let format = match cli.global.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    crate::log::start(level, format).map_err(|error| Usage(format!("--log: {error}")).into())
 }
 
 /// Prints one line to standard output.

@@ -4,6 +4,7 @@
 //! the reading at once, since nothing after it can be trusted.
 
 mod ftp;
+mod metrics;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,15 +24,16 @@ use toml::Spanned;
 
 use super::problem::{Context, Problem, Source};
 use super::{
-    Address, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls, Password,
-    Smtp, SmtpLogin, SmtpTls, file,
+    Address, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls, Metrics,
+    Password, Smtp, SmtpLogin, SmtpTls, file,
 };
 use crate::tls::Pin;
 
 /// The most characters of a name that stands on our screens.
 const NAME_MAX: usize = 20;
-/// The most bytes of a socket's path (unix(7), `sun_path` less its final zero).
-const SOCKET_PATH_MAX: usize = 107;
+/// The most bytes of the control socket's path: what unix(7) allows (`sun_path` less its final zero), less what a process
+/// that another one took over from puts behind it (`.` and its number).
+const SOCKET_PATH_MAX: usize = 107 - 11;
 /// The rows and columns of the largest display.
 const DISPLAY: (u8, u8) = (27, 132);
 
@@ -44,8 +46,8 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let parts = check.file(file);
     let mut problems = check.problems;
     match parts {
-        Some((gateway, smtp, hosts, listeners, limits)) if problems.is_empty() => {
-            Ok(Config { gateway, smtp, hosts, listeners, limits, source })
+        Some((gateway, smtp, hosts, listeners, limits, metrics)) if problems.is_empty() => {
+            Ok(Config { gateway, smtp, hosts, listeners, limits, metrics, source })
         }
         _ => {
             problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -99,7 +101,7 @@ fn wording(message: &str, path: &str, secret: bool) -> (String, String) {
     (wrong, expected)
 }
 
-type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits);
+type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits, Metrics);
 
 struct Check<'a> {
     source: &'a Source,
@@ -134,6 +136,7 @@ impl Check<'_> {
                 None
             }
         };
+        let metrics = self.metrics(file.metrics);
         let mut names = HashMap::new();
         let mut hosts = Vec::new();
         for host in file.host {
@@ -155,6 +158,7 @@ impl Check<'_> {
             hosts.into_iter().collect::<Option<_>>()?,
             listeners.into_iter().collect::<Option<_>>()?,
             limits?,
+            metrics?,
         ))
     }
 
@@ -504,6 +508,8 @@ impl Check<'_> {
         let host_connect = self.seconds(limits.host_connect_seconds.as_ref(), default.host_connect, 300);
         let sign_on = self.seconds(limits.sign_on_seconds.as_ref(), default.sign_on, 86_400);
         let prompt = self.seconds(limits.prompt_seconds.as_ref(), default.prompt, 3_600);
+        let drain = self.seconds(limits.drain_seconds.as_ref(), default.drain, 604_800);
+        let stop = self.seconds(limits.stop_seconds.as_ref(), default.stop, 86_400);
         Some(Limits {
             connections: connections?,
             connections_per_source: per_source?,
@@ -514,6 +520,8 @@ impl Check<'_> {
             host_connect: host_connect?,
             sign_on: sign_on?,
             prompt: prompt?,
+            drain: drain?,
+            stop: stop?,
         })
     }
 
@@ -685,6 +693,8 @@ host = "PROD"
         refused("[smtp]", "[limits]\nconnections = 0\n[smtp]", "= 0", "lets nobody in");
         refused("[smtp]", "[limits]\nprompt_seconds = 0\n[smtp]", "= 0", "0 s is not possible");
         refused("host = \"PROD\"", "host = \"PROD\"\nservice = \"ssh\"", "ssh", "`ssh` is no service");
+        refused("[smtp]", "[metrics]\naddress = \"localhost\"\n[smtp]", "localhost", "no address to listen on");
+        refused("[smtp]", "[metrics]\naddress = \"0.0.0.0:9\"\n[smtp]", "0.0.0.0:9", "are not protected");
         let net = "host = \"PROD\"\nproxy_protocol_from = [\"10.0.0.1\", \"10.0.0.0/33\"]";
         refused("host = \"PROD\"", net, "/33", "`10.0.0.0/33` is no network");
         let ca = "host = \"PROD\"\n[listener.tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_ca = \"a\"";
@@ -785,7 +795,17 @@ host = "PROD"
 
     #[test]
     fn the_example_names_every_key() {
-        let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
+        let tables = [
+            "",
+            "[gateway]",
+            "[smtp]",
+            "[limits]",
+            "[metrics]",
+            "[[host]]",
+            "[host.tls]",
+            "[[host.form]]",
+            "[[listener]]",
+        ];
         for table in tables.into_iter().chain(["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]"]) {
             let text = match table {
                 "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
@@ -796,7 +816,7 @@ host = "PROD"
             };
             let problems = check_text(&text).unwrap_err();
             let keys: Vec<_> = problems[0].expected.split('`').skip(1).step_by(2).collect();
-            assert!(keys.len() > 2, "{problems:#?}");
+            assert!(keys.len() > 1, "{problems:#?}");
             for key in keys {
                 let told = |line: &str| {
                     let line = line.trim_start_matches(['#', ' ']);

@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) listener: Vec<Spanned<Listener>>,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) metrics: Metrics,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -186,6 +188,15 @@ pub(super) struct Limits {
     pub(super) host_connect_seconds: Option<Spanned<u32>>,
     pub(super) sign_on_seconds: Option<Spanned<u32>>,
     pub(super) prompt_seconds: Option<Spanned<u32>>,
+    pub(super) drain_seconds: Option<Spanned<u32>>,
+    pub(super) stop_seconds: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) allow_remote: Option<Spanned<bool>>,
 }
 
 /// Declares how the values of a gate's setting are written, and what each means.

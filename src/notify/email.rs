@@ -101,6 +101,20 @@ impl Mailer {
         Self(None)
     }
 
+    /// Connects to the relay as for a message: TLS, user name and password, but nothing is sent.
+    ///
+    /// # Errors
+    /// Where the relay does not take us within the time limit.
+    pub async fn test(&self) -> Result<(), Error> {
+        let relay = self.0.as_ref().ok_or(Error::NotConfigured)?;
+        match tokio::time::timeout(relay.timeout, relay.transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Error::Unreachable("it closed the connection".to_owned())),
+            Ok(Err(error)) => Err(explain(&error)),
+            Err(_) => Err(Error::Slow),
+        }
+    }
+
     /// Hands `message` for `address` over to the relay.
     ///
     /// # Errors

@@ -7,17 +7,19 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use policy::{Notice, Question, Report, Service, Verdict};
-use proxy_tn5250::gate::{Gate, Order};
+use proxy_tn5250::gate::{Close, Gate, Order};
 use proxy_tn5250::relay;
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::{Door, HostDoor, ftp, turned_away};
+use super::entrance::turned_away;
+use super::{Door, HostDoor, ftp};
 use crate::config::Address;
 use crate::guard::{ConnectionId, Guard, Peer};
 use crate::limit::Place;
+use crate::metrics;
 use crate::proxyproto::{self, Header};
 use crate::sessions::{Listed, Session, State};
 use crate::stream::{self, Counted, End, Stream};
@@ -28,16 +30,19 @@ pub(super) async fn serve(door: Arc<Door>, stream: TcpStream, from: SocketAddr, 
     // What a handshake needs is boxed, so that it is not kept while the session lives.
     let Some((stream, source)) = Box::pin(identify(&door, stream, from, &mut place)).await else { return };
     let Some(mut known) = Known::new(&door, source) else { return };
-    let how = match &door.ftp {
+    let (why, how) = match &door.ftp {
         None => match Box::pin(known.connect(&door, stream)).await {
             Ok((client, host)) => known.relay(&door, client, host, place).await,
-            Err(how) => how,
+            Err(ended) => ended,
         },
         // Boxed, so that terminals, of which there are many more, do not have to be as large.
         Some(ftp) => Box::pin(ftp::serve(&known, &door, ftp, stream, place)).await,
     };
-    known.closing.close(&how).await;
+    known.closing.close(why, &how).await;
 }
+
+/// How a connection ended: why, in one of a few words, and at length.
+pub(super) type Ended = (&'static str, String);
 
 /// Tells whose connection it is, and whether that source has a place left.
 async fn identify(
@@ -115,23 +120,29 @@ impl Known {
     }
 
     /// Lets the guard know. An error says how the connection ended.
-    pub(super) async fn open(&self, door: &Door) -> Result<(), String> {
+    pub(super) async fn open(&self, door: &Door) -> Result<(), Ended> {
         match door.guard.connection_opened(&self.peer).await {
-            Some(_) => Err("refused by rule before the host was connected to".into()),
+            Some(_) => Err(("refused", "refused by rule before the host was connected to".into())),
             None => Ok(()),
         }
     }
 
     /// Lets the guard know, does the client's TLS, connects to the host. An error says how the connection ended.
-    async fn connect(&mut self, door: &Door, stream: TcpStream) -> Result<(Stream, Stream), String> {
+    async fn connect(&mut self, door: &Door, stream: TcpStream) -> Result<(Stream, Stream), Ended> {
         let session = Arc::clone(self.listed.session());
         tokio::select! {
             biased;
-            _ = session.ended() => Err("ended by an operator or a shutdown before the host was connected to".into()),
+            _ = session.ended() => {
+                Err(("ended", "ended by an operator or a shutdown before the host was connected to".into()))
+            }
             ends = async {
                 self.open(door).await?;
-                let client = self.secure(door, stream).await?;
-                let host = dial(&door.host, door.limits.host_connect, door.limits.handshake).await?;
+                let client = self.secure(door, stream).await.map_err(|how| ("client-tls", how))?;
+                let host = dial(&door.host, door.limits.host_connect, door.limits.handshake).await;
+                let host = host.map_err(|how| ("host-unreachable", how))?;
+                if let Stream::Opened(stream) = &host {
+                    session.set_host_tls(tls::describe(stream.get_ref().1));
+                }
                 Ok((client, host))
             } => ends,
         }
@@ -141,7 +152,7 @@ impl Known {
         let Some(config) = &door.tls else { return Ok(Stream::Plain(stream)) };
         match tls::accept(Arc::clone(config), stream, door.limits.handshake).await {
             Ok(stream) => {
-                showed(&self.peer, stream.get_ref().1);
+                showed(&self.peer, self.session(), stream.get_ref().1);
                 Ok(Stream::Accepted(stream))
             }
             Err(error) => Err(format!("client: {error}")),
@@ -166,7 +177,7 @@ impl Known {
     }
 
     /// Relays until the gate closes; says how it ended.
-    async fn relay(&self, door: &Door, client: Stream, host: Stream, place: Place) -> String {
+    async fn relay(&self, door: &Door, client: Stream, host: Stream, place: Place) -> Ended {
         let session = self.session();
         let voice = self.voice(door, place);
         let gate = Gate::new(Arc::clone(&door.host.settings), door.system.instant());
@@ -181,12 +192,33 @@ impl Known {
         )
         .await;
         voice.settled().await;
-        format!("{}; {} bytes to the client, {} to the host", outcome.close, outcome.to_client, outcome.to_host)
+        let how =
+            format!("{}; {} bytes to the client, {} to the host", outcome.close, outcome.to_client, outcome.to_host);
+        (why(outcome.close), how)
     }
 }
 
-/// The client showed a certificate in its handshake, or none.
-pub(super) fn showed(peer: &Peer, connection: &ServerConnection) {
+/// Why a connection ended, in one of a few words.
+const fn why(close: Close) -> &'static str {
+    match close {
+        Close::Client => "client",
+        Close::Host => "host",
+        Close::Refused => "refused",
+        Close::Cancelled => "cancelled",
+        Close::Exhausted => "exhausted",
+        Close::Timeout(_) => "timeout",
+        Close::Malformed(..) => "malformed",
+        Close::Forbidden(_) => "forbidden",
+        Close::Unavailable => "unavailable",
+        Close::Ended => "ended",
+        Close::Fault(_) => "fault",
+        Close::Broken(_) => "broken",
+    }
+}
+
+/// The client's TLS is up; it showed a certificate, or none.
+pub(super) fn showed(peer: &Peer, session: &Session, connection: &ServerConnection) {
+    session.set_client_tls(tls::describe(connection));
     if let Some([certificate, ..]) = connection.peer_certificates() {
         let pin = tls::Pin::of(certificate);
         tracing::info!(connection = %peer.connection, certificate = %pin, "client certificate");
@@ -285,7 +317,8 @@ struct Closing {
 }
 
 impl Closing {
-    async fn close(mut self, how: &str) {
+    async fn close(mut self, why: &'static str, how: &str) {
+        metrics::ended(&self.peer.listener, self.peer.service, why);
         tracing::info!(connection = %self.peer.connection, source = %self.peer.source, how, "connection closed");
         self.guard.connection_closed(&self.peer, how).await;
         self.armed = false;
@@ -295,7 +328,9 @@ impl Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         if self.armed {
-            let how = if std::thread::panicking() { "internal fault: panic" } else { "cut off" };
+            let (why, how) =
+                if std::thread::panicking() { ("panic", "internal fault: panic") } else { ("cut", "cut off") };
+            metrics::ended(&self.peer.listener, self.peer.service, why);
             let (guard, peer) = (self.guard.clone(), Arc::clone(&self.peer));
             self.late.spawn(async move { guard.connection_closed(&peer, how).await });
         }

@@ -13,19 +13,25 @@ use proxy_ftp::relay::{self, Connection, Means, Socket};
 use tokio::net::TcpStream;
 
 use super::Door;
-use super::connection::{Known, Voice, reach, showed};
+use super::connection::{Ended, Known, Voice, reach, showed};
 use crate::config::Ftp;
 use crate::limit::Place;
 use crate::stream::{Counted, End, canonical};
 
 /// Lets the guard know, and relays until the gate closes; says how it ended.
-pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStream, place: Place) -> String {
-    if let Err(how) = known.open(door).await {
-        return how;
+pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStream, place: Place) -> Ended {
+    if let Err(ended) = known.open(door).await {
+        return ended;
     }
     let session = known.session();
+    if door.host.ftp_tls.is_some() {
+        // The relay does the handshakes, of which a session has several; without one there is no host connection.
+        session.set_host_tls(Some("TLS".to_owned()));
+    }
     let source = known.peer.source;
-    let Ok(local) = client.local_addr() else { return "gone before its first command".to_owned() };
+    let Ok(local) = client.local_addr() else {
+        return ("client", "gone before its first command".to_owned());
+    };
     let counted = |stream, end| Counted { stream, session: Arc::clone(session), end };
     let client =
         Connection { stream: counted(Socket::new(client), End::Client), local: canonical(local), peer: source };
@@ -50,7 +56,24 @@ pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStre
     )
     .await;
     voice.settled().await;
-    format!("{}; {} bytes to the client, {} to the host", outcome.close, outcome.to_client, outcome.to_host)
+    let how = format!("{}; {} bytes to the client, {} to the host", outcome.close, outcome.to_client, outcome.to_host);
+    (why(outcome.close), how)
+}
+
+/// Why a connection ended, in one of a few words.
+const fn why(close: gate::Close) -> &'static str {
+    match close {
+        gate::Close::Client => "client",
+        gate::Close::Host => "host",
+        gate::Close::Refused => "refused",
+        gate::Close::Exhausted => "exhausted",
+        gate::Close::Timeout(_) => "timeout",
+        gate::Close::Malformed(..) => "malformed",
+        gate::Close::Forbidden(_) => "forbidden",
+        gate::Close::Unavailable(_) => "unavailable",
+        gate::Close::Ended => "ended",
+        gate::Close::Fault(_) => "fault",
+    }
 }
 
 fn means(known: &Known, door: &Door, ftp: &Ftp) -> Means {
@@ -62,8 +85,12 @@ fn means(known: &Known, door: &Door, ftp: &Ftp) -> Means {
         host_tls: door.host.ftp_tls.clone(),
         data: Arc::clone(&ftp.data),
         dice: Box::new(move |bytes| system.fill(bytes).map_err(io::Error::other)),
-        secured: Box::new(move |connection| showed(&peer, connection)),
+        secured: Box::new({
+            let session = Arc::clone(&session);
+            move |connection| showed(&peer, &session, connection)
+        }),
         moved: Box::new(move |to_client, to_host| {
+            session.transfers.fetch_add(1, Ordering::Relaxed);
             session.host_bytes.fetch_add(to_client, Ordering::Relaxed);
             session.client_bytes.fetch_add(to_host, Ordering::Relaxed);
         }),

@@ -6,7 +6,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{Error, millis};
 
 /// The steps, the first one is number 1. Steps that have been released are never changed.
-const STEPS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const STEPS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0020.sql")];
+
+/// The newest schema that this program knows.
+pub(super) fn known() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
 
 /// Runs the steps that the store has not seen.
 pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Error> {
@@ -16,7 +22,7 @@ pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Err
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
     )?;
     let found: i64 = transaction.query_row("SELECT coalesce(max(number), 0) FROM migrations", [], |row| row.get(0))?;
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let known = known();
     if found > known {
         return Err(Error::Newer { found, known });
     }

@@ -14,6 +14,7 @@ mod account;
 mod audit;
 mod challenge;
 mod hostcheck;
+mod inspect;
 mod migration;
 mod rule;
 mod snapshot;
@@ -22,7 +23,7 @@ mod user;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread;
@@ -32,9 +33,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+use crate::metrics::{self, Call};
+use crate::system::Stopwatch;
+
 pub use audit::{Filter, Line};
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
 pub use hostcheck::Budget;
+pub use inspect::{Inspection, inspect};
 pub use rule::StoredSetting;
 pub use snapshot::Snapshot;
 pub use user::{CONTACTS_MAX, Contact, UserRecord};
@@ -104,12 +109,31 @@ pub enum Error {
     Setting(#[from] policy::rule::SettingError),
 }
 
+impl Error {
+    /// Whether the store itself did not do its work, as opposed to what was asked of it being wrong.
+    #[must_use]
+    pub const fn is_a_failure(&self) -> bool {
+        match self {
+            Self::Open { .. }
+            | Self::Exposed { .. }
+            | Self::Newer { .. }
+            | Self::Slow
+            | Self::Overloaded
+            | Self::Closed
+            | Self::Sqlite(_)
+            | Self::Unreadable(_) => true,
+            Self::Exists(_) | Self::Missing(_) | Self::Full(_) | Self::Setting(_) => false,
+        }
+    }
+}
+
 /// The store. Clones share its threads, which end with the last of them.
 #[derive(Debug, Clone)]
 pub struct Store {
     writer: SyncSender<Box<dyn Job>>,
     reader: SyncSender<Box<dyn Job>>,
     call_max: Duration,
+    place: Place,
 }
 
 impl Store {
@@ -134,6 +158,7 @@ impl Store {
             writer: start("store-writer", writer, "BEGIN IMMEDIATE", BATCH_MAX, path)?,
             reader: start("store-reader", reader, "BEGIN DEFERRED", 1, path)?,
             call_max: CALL_MAX,
+            place: Place::of(path)?,
         })
     }
 
@@ -142,7 +167,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.call(&self.writer, work).await
+        self.call(Call::Write, work).await
     }
 
     /// Carries out `work`, which reads, on one state of the store.
@@ -150,16 +175,31 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.call(&self.reader, work).await
+        self.call(Call::Read, work).await
     }
 
     async fn call<T: Send + 'static>(
         &self,
-        thread: &SyncSender<Box<dyn Job>>,
+        call: Call,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let (waiting, begun) = (metrics::waiting(call), Stopwatch::start());
+        let result = self.wait_for(call, work).await;
+        waiting.done(begun.elapsed(), result.as_ref().is_err_and(Error::is_a_failure));
+        result
+    }
+
+    async fn wait_for<T: Send + 'static>(
+        &self,
+        call: Call,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let thread = match call {
+            Call::Read => &self.reader,
+            Call::Write => &self.writer,
+        };
         let (reply, answer) = oneshot::channel();
-        let call = Call { work: Some(work), result: None, reply };
+        let call = Pending { work: Some(work), result: None, reply };
         thread.try_send(Box::new(call)).map_err(|error| match error {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Disconnected(_) => Error::Closed,
@@ -169,6 +209,21 @@ impl Store {
             Ok(Err(_)) => Err(Error::Closed),
             Err(_) => Err(Error::Slow),
         }
+    }
+}
+
+/// Which file it is, so that another one in its place, or none, is noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    path: PathBuf,
+    device: u64,
+    number: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> Result<Self, Error> {
+        let metadata = fs::metadata(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), device: metadata.dev(), number: metadata.ino() })
     }
 }
 
@@ -205,13 +260,13 @@ trait Job: Send {
     fn answer(self: Box<Self>, failure: Option<Error>);
 }
 
-struct Call<F, T> {
+struct Pending<F, T> {
     work: Option<F>,
     result: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Job for Call<F, T> {
+impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Job for Pending<F, T> {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }

@@ -54,6 +54,8 @@ impl Default for Plan {
 pub(crate) struct Site {
     /// Where terminals connect.
     pub(crate) gateway: SocketAddr,
+    /// Where metrics and health are told, if the plan's limits go on with a table for them.
+    pub(crate) metrics: Option<SocketAddr>,
     folder: PathBuf,
     /// The gateway.
     pub(crate) process: Child,
@@ -88,8 +90,8 @@ impl Site {
             });
         }
         std::fs::write(folder.join("sallyport.toml"), configuration(&plan, host, relay)).unwrap();
-        let (process, gateway) = serve(&folder);
-        let site = Self { gateway, folder, process, mails: Mutex::new(mails), runtime: Some(runtime) };
+        let (process, gateway, metrics) = serve(&folder);
+        let site = Self { gateway, metrics, folder, process, mails: Mutex::new(mails), runtime: Some(runtime) };
         site.admin(&["user", "add", USER, "--email", "anna@example.com"]);
         site.admin(&["settings", "set", "send.pause", "0"]);
         site
@@ -101,6 +103,14 @@ impl Site {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "sallyport {arguments:?}: {said}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, whatever comes of it: the exit code, and all that it prints.
+    pub(crate) fn tries(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(PROGRAM).args(arguments).arg("--config").arg(self.configuration()).output().unwrap();
+        let mut said = String::from_utf8(output.stdout).unwrap();
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap(), said)
     }
 
     /// The newest audit entries, as text.
@@ -119,6 +129,11 @@ impl Site {
         self.mails.lock().unwrap().try_recv().is_ok()
     }
 
+    /// Whether a mail comes.
+    pub(crate) fn has_mail_soon(&self) -> bool {
+        self.mails.lock().unwrap().recv_timeout(PATIENCE).is_ok()
+    }
+
     /// The gateway's configuration file.
     pub(crate) fn configuration(&self) -> PathBuf {
         self.folder.join("sallyport.toml")
@@ -133,7 +148,7 @@ impl Site {
     pub(crate) fn restart(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        (self.process, self.gateway) = serve(&self.folder);
+        (self.process, self.gateway, self.metrics) = serve(&self.folder);
     }
 
     /// Runs a future on the site's runtime.
@@ -223,8 +238,8 @@ host = \"HOST1\"
     )
 }
 
-/// Starts the gateway and waits until it is ready.
-fn serve(folder: &Path) -> (Child, SocketAddr) {
+/// Starts the gateway and waits until it is ready; gives the addresses of its listener and of its metrics.
+fn serve(folder: &Path) -> (Child, SocketAddr, Option<SocketAddr>) {
     let mut process = Command::new(PROGRAM)
         .args(["serve", "--log", "warn", "--config"])
         .arg(folder.join("sallyport.toml"))
@@ -232,12 +247,19 @@ fn serve(folder: &Path) -> (Child, SocketAddr) {
         .stderr(std::fs::File::create(folder.join("log")).unwrap())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let address = lines
-        .find_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:")?.parse::<u16>().ok()));
-    let Some(port) = address else {
-        panic!("the gateway does not start: {}", std::fs::read_to_string(folder.join("log")).unwrap());
-    };
-    assert!(lines.any(|line| line == "ready"), "the gateway is not ready");
-    (process, SocketAddr::from(([127, 0, 0, 1], port)))
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut said: Vec<String> = Vec::new();
+    for line in lines {
+        let is_ready = line == "ready";
+        said.push(line);
+        if is_ready {
+            break;
+        }
+    }
+    let log = || std::fs::read_to_string(folder.join("log")).unwrap();
+    assert!(said.last().is_some_and(|line| line == "ready"), "the gateway does not start: {}", log());
+    let address = |line: &String| line.split_whitespace().find_map(|word| word.parse::<SocketAddr>().ok());
+    let gateway = said.first().and_then(address).expect("a listener");
+    let metrics = said.iter().find(|line| line.starts_with("metrics ")).and_then(address);
+    (process, gateway, metrics)
 }

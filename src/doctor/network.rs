@@ -1,0 +1,307 @@
+//! What is on other machines: names, the hosts and their certificates, the mail relay.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::Secret;
+use proxy_ftp::gate::HostTls;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::certificate::good_until;
+use super::{Context, Depth, Finding};
+use crate::audit::{Entry, Event, Outcome};
+use crate::config::{Address, Host};
+use crate::notify::{self, Mailer, Message, SmtpSettings};
+use crate::store::Store;
+use crate::tls;
+
+/// How long anything on the network may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The most bytes of what an FTP server says before TLS begins.
+const GREETING_MAX: u64 = 16 * 1024;
+
+/// How to speak TLS to a host, and its name.
+type Tls<'a> = Option<&'a (Arc<ClientConfig>, ServerName<'static>)>;
+
+/// Whether the names of hosts and relay have addresses.
+pub(super) async fn names(at: &Context) -> Vec<Finding> {
+    let mut names = vec![(at.config.smtp.host.clone(), at.config.smtp.port)];
+    for host in &at.config.hosts {
+        names.push((host.address.name.clone(), host.address.port));
+        names.push((host.ftp.address.name.clone(), host.ftp.address.port));
+    }
+    names.sort();
+    names.dedup_by(|a, b| a.0 == b.0);
+    let mut findings = Vec::new();
+    for (name, port) in names {
+        findings.push(match resolve(&name, port).await {
+            Ok(addresses) => {
+                let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+                Finding::ok(name, addresses.join(", "))
+            }
+            Err(error) => Finding::problem(
+                name,
+                error.to_string(),
+                "look at the name, /etc/hosts, /etc/resolv.conf and the resolver",
+            ),
+        });
+    }
+    findings
+}
+
+async fn resolve(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::time::timeout(LIMIT, tokio::net::lookup_host((name, port))).await;
+    let mut addresses: Vec<_> = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?.collect();
+    addresses.sort();
+    addresses.dedup();
+    if addresses.is_empty() { Err(io::Error::other("it has no address")) } else { Ok(addresses) }
+}
+
+/// Whether the hosts can be reached, and show the certificates that they should.
+pub(super) async fn hosts(at: &Context) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, host) in at.config.hosts.iter().enumerate() {
+        let has = |ftp: bool| {
+            at.config.listeners.iter().any(|listener| listener.host == index && listener.ftp.is_some() == ftp)
+        };
+        if has(false) {
+            let tls = at.open.as_ref().ok().and_then(|open| open.hosts.get(index)?.as_ref());
+            findings.extend(telnet(at, host, tls).await);
+        }
+        if has(true) {
+            let tls = at.open.as_ref().ok().and_then(|open| open.ftp_hosts.get(index)?.as_ref());
+            findings.extend(ftp(at, host, tls).await);
+        }
+    }
+    findings
+}
+
+async fn telnet(at: &Context, host: &Host, tls: Tls<'_>) -> Vec<Finding> {
+    let subject = format!("{} Telnet at {}", host.name, host.address);
+    let (mut findings, stream) = reach(at, &subject, &host.address).await;
+    let Some(stream) = stream else { return findings };
+    match (tls, &host.tls) {
+        (Some(tls), _) => findings.push(handshake(at, subject, stream, tls).await),
+        // What is wrong with its files is told by the check of the configuration.
+        (None, Some(_)) => {}
+        (None, None) => findings.push(plain(subject)),
+    }
+    findings
+}
+
+fn plain(subject: String) -> Finding {
+    let advice = "[host.tls] where the network between gateway and host is not yours alone";
+    Finding::warning(subject, "without TLS: passwords cross the network readable", advice)
+}
+
+async fn ftp(at: &Context, host: &Host, tls: Tls<'_>) -> Vec<Finding> {
+    let subject = format!("{} FTP at {}", host.name, host.ftp.address);
+    let (mut findings, stream) = reach(at, &subject, &host.ftp.address).await;
+    let Some(mut stream) = stream else { return findings };
+    if host.ftp.tls != HostTls::Implicit {
+        let asked = tokio::time::timeout(LIMIT, greeting(&mut stream, host.ftp.tls == HostTls::Explicit)).await;
+        if let Err(found) = asked.unwrap_or_else(|_| Err("it says nothing".to_owned())) {
+            findings.push(Finding::problem(subject, found, "look whether an FTP server is there (STRTCPSVR *FTP)"));
+            return findings;
+        }
+    }
+    match (tls, host.ftp.tls) {
+        (_, HostTls::Off) => findings.push(plain(subject)),
+        (Some(tls), HostTls::Explicit | HostTls::Implicit) => findings.push(handshake(at, subject, stream, tls).await),
+        (None, HostTls::Explicit | HostTls::Implicit) => {}
+    }
+    findings
+}
+
+/// Reads what an FTP server greets with, and asks for TLS where `secure`.
+async fn greeting(stream: &mut TcpStream, secure: bool) -> Result<(), String> {
+    let mut lines = BufReader::new((&mut *stream).take(GREETING_MAX));
+    final_line(&mut lines, "220").await?;
+    drop(lines);
+    if secure {
+        stream.write_all(b"AUTH TLS\r\n").await.map_err(|error| error.to_string())?;
+        final_line(&mut BufReader::new(stream.take(GREETING_MAX)), "234").await?;
+    }
+    Ok(())
+}
+
+/// Reads to the last line of a reply, which has to begin with `code`.
+async fn final_line(lines: &mut (impl AsyncBufReadExt + Unpin), code: &str) -> Result<(), String> {
+    loop {
+        let mut line = Vec::new();
+        lines.read_until(b'\n', &mut line).await.map_err(|error| error.to_string())?;
+        if line.is_empty() {
+            return Err("it closes the connection".to_owned());
+        }
+        if line.get(3) == Some(&b' ') && line.iter().take(3).all(u8::is_ascii_digit) {
+            let said = String::from_utf8_lossy(line.get(..3).unwrap_or_default()).into_owned();
+            return if said == code { Ok(()) } else { Err(format!("it says {said} where {code} was expected")) };
+        }
+    }
+}
+
+/// Connects to `address`: what was found, and the connection.
+async fn reach(at: &Context, subject: &str, address: &Address) -> (Vec<Finding>, Option<TcpStream>) {
+    let addresses = match resolve(&address.name, address.port).await {
+        Ok(addresses) => addresses,
+        Err(error) => return (vec![Finding::problem(subject, error.to_string(), "see the check of the names")], None),
+    };
+    let (mut findings, mut reached) = (Vec::new(), None);
+    for to in addresses {
+        let connecting = tokio::time::timeout(at.config.limits.host_connect, TcpStream::connect(to)).await;
+        match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                findings.push(Finding::ok(subject, format!("{} can be reached", to.ip())));
+                reached = Some(stream);
+                if at.depth != Depth::Deep {
+                    break;
+                }
+            }
+            Err(error) => {
+                let advice = if error.kind() == io::ErrorKind::ConnectionRefused {
+                    "the host is there but nobody listens: STRTCPSVR, or another port"
+                } else {
+                    "look at the address, the route and the firewalls between gateway and host"
+                };
+                findings.push(Finding::problem(subject, format!("{} cannot be reached: {error}", to.ip()), advice));
+            }
+        }
+    }
+    (findings, reached)
+}
+
+/// Does the handshake as the gateway would, and looks at the certificate.
+async fn handshake(
+    at: &Context,
+    subject: String,
+    stream: TcpStream,
+    (config, name): &(Arc<ClientConfig>, ServerName<'static>),
+) -> Finding {
+    match tls::connect(Arc::clone(config), name.clone(), stream, LIMIT).await {
+        Ok(stream) => {
+            let connection = stream.get_ref().1;
+            let speaks = tls::describe(connection).unwrap_or_default();
+            let Some([certificate, ..]) = connection.peer_certificates() else {
+                return Finding::problem(subject, "it shows no certificate", "a certificate for the host's server");
+            };
+            let good = good_until(subject, certificate, at.system.now());
+            let found = format!("{speaks}; its certificate is {}; {}", tls::Pin::of(certificate), good.found);
+            Finding { found, ..good }
+        }
+        Err(error) => {
+            let advice = "compare with what the host shows: openssl s_client -connect HOST:PORT; then ca_file, pins or \
+                          server_name in the host's TLS table";
+            Finding::problem(subject, error.to_string(), advice)
+        }
+    }
+}
+
+/// Whether the mail relay takes us, and a message where one is to be sent.
+pub(super) async fn mail(at: &Context) -> Vec<Finding> {
+    let password = match &at.open {
+        Ok(open) => open.smtp_password.clone(),
+        Err(_) => return vec![Finding::warning("mail relay", "not looked at", "correct the configuration first")],
+    };
+    let settings = SmtpSettings::from_config(&at.config.smtp, password);
+    let relay = format!("{}:{}", settings.host, settings.port);
+    let login = if settings.username.is_some() { ", and takes our user name and password" } else { "" };
+    let mailer = match Mailer::new(&settings) {
+        Ok(mailer) => mailer,
+        Err(error) => return vec![Finding::problem(relay, error.to_string(), "correct [smtp]")],
+    };
+    match mailer.test().await {
+        Ok(()) => {
+            let mut findings = vec![Finding::ok(&relay, format!("it answers{login}"))];
+            if let Some(address) = &at.send {
+                findings.push(send(at, &mailer, &relay, address).await);
+            }
+            findings
+        }
+        Err(error) => {
+            let advice = match &error {
+                notify::Error::Refused(_) => "look at user name and password in [smtp], and at the relay's log",
+                notify::Error::NotConfigured | notify::Error::Settings(_) | notify::Error::Address => "correct [smtp]",
+                notify::Error::Unreachable(_) | notify::Error::Slow => {
+                    "look at host, port, tls and ca_file in [smtp], and at the firewall: without mail nobody gets a passcode"
+                }
+            };
+            vec![Finding::problem(relay, error.to_string(), advice)]
+        }
+    }
+}
+
+/// Sends a test message, which is audited as an operator's test of a contact is.
+async fn send(at: &Context, mailer: &Mailer, relay: &str, address: &str) -> Finding {
+    let masked = policy::challenge::mask(address);
+    let subject = format!("test message to {masked}");
+    let gateway = &at.config.gateway;
+    let body = format!(
+        "This is a test message from {} (Sallyport), sent by `sallyport doctor` at {}.\n\nThere is nothing you have to do.\n",
+        gateway.name,
+        at.system.now().to_zoned(gateway.time_zone.clone()).strftime("%F %T %Z"),
+    );
+    let message = Message { subject: format!("Test message from {}", gateway.name), body: Secret::new(body) };
+    let sent = mailer.send(address, &message).await;
+    let (outcome, code) = match &sent {
+        Ok(()) => (Outcome::Noted, "mail-sent"),
+        Err(error) => (Outcome::Failed, error.code()),
+    };
+    let entry = Entry::new(at.system.now(), &gateway.node, Event::ContactTested, outcome).reason(code);
+    let entry = entry.detail(&format!("to {masked}; by the doctor, user id {}", rustix::process::getuid().as_raw()));
+    let noted = async {
+        let store = Store::open(&gateway.store, at.system.now()).await?;
+        store.append(entry).await
+    };
+    match (sent, noted.await) {
+        (Ok(()), Ok(())) => Finding::ok(subject, format!("{relay} took it")),
+        (Ok(()), Err(error)) => {
+            Finding::problem(subject, format!("sent, but not in the audit: {error}"), "see the store")
+        }
+        (Err(error), _) => Finding::problem(subject, error.to_string(), "look at the relay's log"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn greeted(says: &'static [u8], secure: bool) -> Result<(), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_, greeted) = tokio::join!(
+            async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(says).await.unwrap();
+                if secure {
+                    let mut asked = [0; 10];
+                    stream.read_exact(&mut asked).await.unwrap();
+                    assert_eq!(&asked, b"AUTH TLS\r\n");
+                    stream.write_all(b"234 go on\r\n").await.unwrap();
+                }
+            },
+            async { greeting(&mut TcpStream::connect(address).await.unwrap(), secure).await }
+        );
+        greeted
+    }
+
+    #[tokio::test]
+    async fn ftp_servers_greet() {
+        assert_eq!(greeted(b"220-QTCP at HOST\r\n220 Connection will close\r\n", false).await, Ok(()));
+        assert_eq!(greeted(b"220 hello\r\n", true).await, Ok(()));
+        assert!(greeted(b"421 not now\r\n", false).await.unwrap_err().contains("it says 421"));
+        assert!(greeted(b"", false).await.unwrap_err().contains("closes"));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_none() {
+        assert!(resolve("no-such-name.invalid", 23).await.is_err());
+        assert_eq!(resolve("127.0.0.1", 23).await.unwrap(), ["127.0.0.1:23".parse().unwrap()]);
+    }
+}
