@@ -46,6 +46,10 @@ pub enum Event {
     GatewayStarted,
     /// A gateway process stopped.
     GatewayStopped,
+    /// Somebody is to be let in, or was, without the usual factor.
+    Emergency,
+    /// A user enrolled, or tried to.
+    Enrolment,
     /// An administrator changed users, contacts, networks or settings.
     Changed,
     /// An administrator sent a test message.
@@ -54,7 +58,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ConnectionOpened,
         Self::ConnectionClosed,
         Self::SignOn,
@@ -69,6 +73,8 @@ impl Event {
         Self::SessionEnded,
         Self::GatewayStarted,
         Self::GatewayStopped,
+        Self::Emergency,
+        Self::Enrolment,
         Self::Changed,
         Self::ContactTested,
     ];
@@ -91,6 +97,8 @@ impl Event {
             Self::SessionEnded => "session-ended",
             Self::GatewayStarted => "gateway-started",
             Self::GatewayStopped => "gateway-stopped",
+            Self::Emergency => "emergency",
+            Self::Enrolment => "enrolment",
             Self::Changed => "changed",
             Self::ContactTested => "contact-tested",
         }

@@ -28,9 +28,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use policy::challenge::{Binding, keyed, mask};
+use policy::decide::repeat;
 use policy::{
-    Answer, Attempt, Decision, Effect, Enforcement, Failure, Fingerprint, Heading, Message, Notice, PasscodePrompt,
-    Prompt, Question, Reason, Report, Rules, Secret, Service, Settings, User, Verdict, decide,
+    Answer, Asks, Attempt, Decision, Effect, Enforcement, Failure, Fingerprint, Heading, Keys, Message, Notice,
+    PasscodePrompt, Prompt, Question, Reason, Report, Rules, Secret, Service, Settings, User, Verdict, decide,
 };
 
 use crate::audit::{Entry, Event, Outcome};
@@ -267,6 +268,7 @@ impl Inner {
             None => self.sign_on(peer, &attempt).await,
             Some(Answer::Passcode(passcode)) => self.passcode(peer, &attempt, &passcode).await,
             Some(Answer::Resend) => self.resend(peer, &attempt).await,
+            Some(Answer::Other | Answer::Maintain | Answer::Panel(_)) => self.unasked(peer, &attempt).await,
         };
         match verdict {
             Ok(verdict) => verdict,
@@ -287,8 +289,12 @@ impl Inner {
                 Ok(refuse(Notice::Refused))
             }
             Effect::Challenge => self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::SignOn).await,
+            Effect::Enrol => {
+                self.store.append(Entry { outcome: Outcome::Denied, ..entry }).await?;
+                Ok(refuse(Notice::NoFactor))
+            }
             Effect::Allow if decision.reason == Reason::RepeatWindow => {
-                if self.store.use_window(attempt.clone(), rules.settings.clone(), entry).await? {
+                if self.store.use_window(attempt.clone(), repeat(&rules, attempt.service, history.user), entry).await? {
                     return Ok(Verdict::Admit);
                 }
                 // Somebody else used the window up since it was read.
@@ -310,7 +316,7 @@ impl Inner {
         contact: Option<Contact>,
         decision: Decision,
     ) -> Result<Verdict, Fault> {
-        if rules.settings.enforcement == Enforcement::Observe {
+        if rules.enforcement(attempt) == Enforcement::Observe {
             let decision = Decision { effect: Effect::Allow, meant: Effect::Challenge, ..decision };
             self.store.append(self.decided(peer, attempt, decision)).await?;
             return Ok(Verdict::Admit);
@@ -360,12 +366,17 @@ impl Inner {
         let Some(passcode) = keyed(passcode, current.prefix, current.digits) else {
             return Ok(self.prompt(peer, attempt, user, &current, Some(Message::Malformed)));
         };
-        Ok(match self.take_try(peer, attempt, user, &current, (!decoy).then_some(&passcode), &rules.settings).await? {
-            Tried::Right => Verdict::Admit,
-            Tried::Wrong(challenge) => self.prompt(peer, attempt, user, &challenge, Some(Message::Wrong)),
-            Tried::Exhausted => refuse(Notice::Exhausted),
-            Tried::Used | Tried::Locked => refuse(Notice::Refused),
-        })
+        Ok(
+            match self
+                .take_try(peer, attempt, user, &current, (!decoy).then_some(&passcode), rules.enforcement(attempt))
+                .await?
+            {
+                Tried::Right => Verdict::Admit,
+                Tried::Wrong(challenge) => self.prompt(peer, attempt, user, &challenge, Some(Message::Wrong)),
+                Tried::Exhausted => refuse(Notice::Exhausted),
+                Tried::Used | Tried::Locked => refuse(Notice::Refused),
+            },
+        )
     }
 
     /// Takes a try off `current`, the challenge that is open, and compares. `None` is never right: a decoy has no hash, and
@@ -377,7 +388,7 @@ impl Inner {
         user: &User,
         current: &Challenge,
         passcode: Option<&Secret<String>>,
-        settings: &Settings,
+        enforcement: Enforcement,
     ) -> Result<Tried, Fault> {
         let connection = &*peer.binding(user);
         let Some(taken) = self.store.take_try(attempt, connection).await? else {
@@ -409,7 +420,7 @@ impl Inner {
             self.store.end_challenge(taken.challenge.id.clone(), End::Exhausted, false, Some(entry)).await?;
             return Ok(Tried::Exhausted);
         }
-        if locked && settings.enforcement == Enforcement::Enforce {
+        if locked && enforcement == Enforcement::Enforce {
             self.store.end_challenge(taken.challenge.id.clone(), End::Exhausted, false, None).await?;
             return Ok(Tried::Locked);
         }
@@ -427,7 +438,7 @@ impl Inner {
         cause: Cause<'_>,
     ) -> Result<Verdict, Fault> {
         let (Some(user), Some(contact)) = (&attempt.user, contact) else {
-            let entry = Entry { outcome: Outcome::Denied, ..entry }.reason(Reason::NoContact.code());
+            let entry = Entry { outcome: Outcome::Denied, ..entry }.reason(Reason::NoFactor.code());
             self.store.append(entry).await?;
             return Ok(refuse(Notice::Refused));
         };
@@ -648,6 +659,7 @@ impl Inner {
             at,
             local: at.to_zoned(self.names.time_zone.clone()).datetime(),
             certificate: peer.certificate.get().copied(),
+            can_enrol: peer.service == Service::Telnet && !peer.code_first,
         }
     }
 
@@ -669,8 +681,8 @@ impl Inner {
     fn decided(&self, peer: &Peer, attempt: &Attempt, decision: Decision) -> Entry {
         let outcome = match (decision.effect, decision.meant) {
             (Effect::Allow, Effect::Allow) => Outcome::Allowed,
-            (Effect::Allow, Effect::Challenge | Effect::Deny) => Outcome::Observed,
-            (Effect::Challenge, _) => Outcome::Challenged,
+            (Effect::Allow, Effect::Challenge | Effect::Enrol | Effect::Deny) => Outcome::Observed,
+            (Effect::Challenge | Effect::Enrol, _) => Outcome::Challenged,
             (Effect::Deny, _) => Outcome::Denied,
         };
         let entry = self.entry_of(peer, attempt, Event::SignOn, outcome).reason(decision.reason.code());
@@ -692,7 +704,7 @@ impl Inner {
         challenge: &Challenge,
         message: Option<Message>,
     ) -> Verdict {
-        Verdict::Challenge(Prompt::Passcode(PasscodePrompt {
+        Verdict::Challenge(Prompt::Passcode(Box::new(PasscodePrompt {
             heading: Heading {
                 host: peer.host.to_string(),
                 gateway: self.names.gateway.to_string(),
@@ -701,14 +713,17 @@ impl Inner {
                 source: attempt.source,
             },
             user: user.clone(),
-            destination: challenge.destination.clone(),
-            prefix: challenge.prefix,
-            digits: challenge.digits,
+            asks: Asks::Sent {
+                destination: challenge.destination.clone(),
+                prefix: challenge.prefix,
+                digits: challenge.digits,
+            },
+            keys: Keys { resend: true, ..Keys::default() },
             tries_left: challenge.tries_left,
             expires: self.local(challenge.expires_at, "%H:%M:%S"),
             message,
             way: None,
-        }))
+        })))
     }
 
     fn local(&self, time: Timestamp, format: &str) -> String {

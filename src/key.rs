@@ -9,8 +9,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
-use policy::Secret;
 use policy::challenge::Binding;
+use policy::{Secret, User};
 use zeroize::Zeroizing;
 
 use crate::system::{NoRandomness, System};
@@ -98,11 +98,41 @@ impl Key {
         hmac::verify(&self.0, marked(owner, secret).expose(), mark).is_ok()
     }
 
+    /// The keyed hash of a code that an administrator issued to `user`, whatever it is for. How it is written does not
+    /// matter: [`plain_code`].
+    #[must_use]
+    pub fn code_hash(&self, what: &str, user: &User, code: &str) -> Vec<u8> {
+        self.mark(format!("{what} {user}").as_bytes(), &plain_code(code))
+    }
+
+    /// Whether `hash` is that of `code`, in the same time whatever the answer.
+    #[must_use]
+    pub fn is_code(&self, what: &str, user: &User, code: &str, hash: &[u8]) -> bool {
+        self.bears(format!("{what} {user}").as_bytes(), &plain_code(code), hash)
+    }
+
     /// A key of its own for the use that `label` names.
     #[must_use]
     pub fn derive(&self, label: &str) -> Secret<Vec<u8>> {
         Secret::new(hmac::sign(&self.0, format!("sallyport derived key: {label}").as_bytes()).as_ref().to_vec())
     }
+}
+
+/// The 32 characters that codes are made of: digits and letters but for I, L, O and U (Crockford's base 32).
+pub const CODE_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// A code as it is hashed: upper case, without blanks and hyphens, and with digits for the letters that look like them.
+fn plain_code(code: &str) -> Secret<Vec<u8>> {
+    let mut plain = Vec::with_capacity(code.len());
+    for byte in code.bytes() {
+        match byte.to_ascii_uppercase() {
+            b' ' | b'-' => {}
+            b'O' => plain.push(b'0'),
+            b'I' | b'L' => plain.push(b'1'),
+            byte => plain.push(byte),
+        }
+    }
+    Secret::new(plain)
 }
 
 impl std::fmt::Debug for Key {

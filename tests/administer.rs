@@ -209,7 +209,7 @@ fn service_accounts() {
     assert!(desk.prints("service add EDIJOB --from 192.0.2.8").contains("is registered, too"));
     desk.prints("service remove 2");
     desk.fails("service remove 2", 3, "there is no service account rule 2");
-    assert_eq!(explain(&format!(" --certificate {print}"))["reason"], "no-contact");
+    assert_eq!(explain(&format!(" --certificate {print}"))["reason"], "no-factor");
     let reasons = desk.json("audit list --user EDIJOB");
     let reasons: Vec<_> = reasons.as_array().unwrap().iter().map(|line| line["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["service-account-added", "user-added", "service-account-added", "service-account-removed"]);

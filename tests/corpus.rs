@@ -73,6 +73,7 @@ fn from_scripts() -> Seeds {
                 Happening::Host(bytes) => units(&mut seeds, &name, From::Host, bytes),
                 Happening::Admit
                 | Happening::Challenge(_)
+                | Happening::Panel
                 | Happening::Refuse(_)
                 | Happening::Time(_)
                 | Happening::ClientClosed

@@ -424,7 +424,9 @@ pub fn asked_as(question: &Question) -> String {
         Question::Answer { user, answer: Answer::Passcode(code) } => {
             format!("=>? answer {} {}", user_name(user), code.expose())
         }
-        Question::Answer { user, answer: Answer::Resend } => format!("=>? answer {} resend", user_name(user)),
+        Question::Answer { user, answer: Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_) } => {
+            format!("=>? answer {} by a terminal's key", user_name(user))
+        }
         Question::SignOn { user } => format!("=>? signon {}", user_name(user)),
     }
 }

@@ -66,6 +66,7 @@ struct Step {
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let admin = Admin::open(global).await?;
     let attempt = Attempt {
+        can_enrol: can_enrol(&admin.config, args.service, args.host.as_deref()),
         host: host(&admin.config, args.host)?,
         user: args.user,
         source: args.from.to_canonical(),
@@ -206,4 +207,11 @@ fn host(config: &Config, wanted: Option<String>) -> anyhow::Result<Arc<str>> {
         (None, [only]) => Ok(Arc::clone(&only.name)),
         (None, _) => Err(Usage(format!("--host is needed, one of: {}", names())).into()),
     }
+}
+
+/// Whether a sign-on there can lead to enrolment.
+fn can_enrol(config: &Config, service: Service, host: Option<&str>) -> bool {
+    let is_it = |known: &&crate::config::Host| host.is_none_or(|host| known.name.eq_ignore_ascii_case(host));
+    let order = config.hosts.iter().find(is_it).map(|host| host.gate.order);
+    service == Service::Telnet && order == Some(proxy_tn5250::gate::Order::PasswordFirst)
 }

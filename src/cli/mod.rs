@@ -9,7 +9,10 @@ mod check;
 mod completions;
 mod contact;
 mod demo;
+mod emergency;
+mod enrolment;
 mod explain;
+mod mode;
 mod network;
 mod serve;
 mod service;
@@ -24,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use policy::rule::SettingError;
+use policy::setting::SettingError;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -76,8 +79,11 @@ enum Command {
     User(user::Args),
     Contact(contact::Args),
     Network(network::Args),
+    Mode(mode::Args),
     Service(service::Args),
     Settings(settings::Args),
+    Enrolment(enrolment::Args),
+    Emergency(emergency::Args),
     Session(session::Args),
     Audit(audit::Args),
     Explain(explain::Args),
@@ -180,7 +186,10 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(args, &global).await,
         Command::Contact(args) => contact::run(args, &global).await,
         Command::Demo(args) => demo::run(args, &global).await,
+        Command::Emergency(args) => emergency::run(args, &global).await,
+        Command::Enrolment(args) => enrolment::run(args, &global).await,
         Command::Explain(args) => explain::run(args, &global).await,
+        Command::Mode(args) => mode::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,

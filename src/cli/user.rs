@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use policy::{User, Way};
+use policy::{Factors, Logging, User, Way};
 use serde::Serialize;
 
 use super::admin::{Admin, counted};
@@ -79,6 +79,36 @@ enum Verb {
         #[arg(value_parser = ["reject", "account", "listener"])]
         way: String,
     },
+    /// Which factors a user may use.
+    Factors {
+        /// The user.
+        user: User,
+        /// A list such as totp,yubikey, or all.
+        factors: Factors,
+    },
+    /// Whether a user may enrol at the sign-on, and maintain contacts of their own.
+    Enrolment {
+        /// The user.
+        user: User,
+        /// setting: as the network and the setting enrolment say.
+        #[arg(value_parser = ["on", "off", "setting"])]
+        switch: String,
+    },
+    /// How long a user's repeat windows are.
+    Repeat {
+        /// The user.
+        user: User,
+        /// Minutes, 0 to 720 (0: every sign-on is challenged), or setting: as the settings say.
+        minutes: String,
+    },
+    /// Which audit entries about a user are passed on to where the audit is sent. All of them stay in the store.
+    Logging {
+        /// The user.
+        user: User,
+        /// sink: as the network or the sink says.
+        #[arg(value_parser = ["all", "rejected", "none", "sink"])]
+        level: String,
+    },
     /// Challenge a user even from exempt networks, or not.
     Always {
         /// The user.
@@ -96,6 +126,10 @@ struct Shown {
     enabled: bool,
     always: bool,
     ftp: Option<Way>,
+    allowed_factors: String,
+    enrolment: Option<bool>,
+    repeat_minutes: Option<u32>,
+    logging: Option<Logging>,
     comment: String,
     created_at: Timestamp,
     contacts: Vec<Contact>,
@@ -119,6 +153,10 @@ impl Shown {
             enabled: record.enabled,
             always: record.always,
             ftp: record.way,
+            allowed_factors: record.allowed.to_string(),
+            enrolment: record.enrolment,
+            repeat_minutes: record.repeat,
+            logging: record.logging,
             comment: record.comment,
             created_at: record.created_at,
             contacts: record.contacts,
@@ -251,6 +289,50 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
                 None => "gives passcodes by FTP as the listener says",
             };
             done(&admin, global, user, text).await?;
+        }
+        Verb::Factors { user, factors } => {
+            let entry = admin.entry("user-factors", &format!("factors: {factors}")).user(Some(&user));
+            store.set_user_factors(user.clone(), factors, entry).await?;
+            done(&admin, global, user, &format!("may use: {factors}")).await?;
+        }
+        Verb::Enrolment { user, switch } => {
+            let value = match switch.as_str() {
+                "on" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            };
+            let entry = admin.entry("user-enrolment", &format!("enrolment {switch}")).user(Some(&user));
+            store.set_user_enrolment(user.clone(), value, entry).await?;
+            let text = match value {
+                Some(true) => "may enrol at the sign-on",
+                Some(false) => "may not enrol",
+                None => "may enrol where network and setting say so",
+            };
+            done(&admin, global, user, text).await?;
+        }
+        Verb::Repeat { user, minutes } => {
+            let value = match minutes.as_str() {
+                "setting" => None,
+                text => Some(
+                    text.parse()
+                        .ok()
+                        .filter(|minutes| *minutes <= 720)
+                        .ok_or_else(|| Usage(format!("`{text}`: expected 0 to 720 minutes, or setting")))?,
+                ),
+            };
+            let entry = admin.entry("user-repeat", &format!("repeat {minutes}")).user(Some(&user));
+            store.set_user_repeat(user.clone(), value, entry).await?;
+            let text = match value {
+                Some(0) => "is challenged at every sign-on".to_owned(),
+                Some(minutes) => format!("is not challenged again within {minutes} minutes, from the same address"),
+                None => "is challenged again as the settings say".to_owned(),
+            };
+            done(&admin, global, user, &text).await?;
+        }
+        Verb::Logging { user, level } => {
+            let entry = admin.entry("user-logging", &format!("logging {level}")).user(Some(&user));
+            store.set_user_logging(user.clone(), level.parse().ok(), entry).await?;
+            done(&admin, global, user, &format!("is passed on: {level}")).await?;
         }
         Verb::Always { user, switch } => {
             let on = switch == "on";

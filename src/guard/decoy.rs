@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use policy::challenge::Binding;
 use policy::{
-    Attempt, Decision, Effect, History, Notice, Reason, Rules, Secret, Settings, Standing, User, Verdict, decide,
+    Attempt, Decision, Effect, Factors, History, Notice, Reason, Rules, Secret, Settings, Standing, User, Verdict,
+    decide,
 };
 
 use super::{Cause, Fault, Inner, Peer, refuse};
@@ -22,11 +23,14 @@ use crate::store::{End, NewChallenge, Opened};
 /// Whether `attempt`, which was refused, is to see what anybody sees: it was refused for who it is, and a registered user
 /// would have been asked for a passcode.
 pub(super) fn is_due(peer: &Peer, attempt: &Attempt, decision: Decision, rules: &Rules, history: &History) -> bool {
-    let personal = matches!(decision.reason, Reason::UserNotRegistered | Reason::NoContact | Reason::UserDisabled);
+    let personal = matches!(
+        decision.reason,
+        Reason::UserNotRegistered | Reason::NoFactor | Reason::FactorNotAllowed | Reason::UserDisabled
+    );
     if !peer.code_first || decision.effect != Effect::Deny || !personal || attempt.user.is_none() {
         return false;
     }
-    let ordinary = Standing { enabled: true, always: false, contacts: 1 };
+    let ordinary = Standing { factors: Factors::ALL, ..Standing::default() };
     let history = History { user: Some(ordinary), admission: None, ..*history };
     decide(rules, attempt, &history).effect == Effect::Challenge
 }

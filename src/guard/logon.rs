@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, digits_only, keyed, one_line};
+use policy::decide::repeat;
 use policy::{
     Answer, Attempt, Decision, Effect, Enforcement, Failure, Notice, PasscodePrompt, Prompt, Question, Reason, Rules,
     Secret, Service, Tally, User, Verdict, Way, decide,
@@ -62,7 +63,8 @@ impl Inner {
                 (user.clone(), self.account(peer, user, &passcode).await)
             }
             // FTP has no sign-on without a password, and no key for another passcode.
-            Question::SignOn { user } | Question::Answer { user, answer: Answer::Resend } => {
+            Question::SignOn { user }
+            | Question::Answer { user, answer: Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_) } => {
                 (user, Ok(refuse(Notice::Unavailable)))
             }
         };
@@ -233,6 +235,8 @@ struct LogOn<'a> {
     rules: Rules,
     contact: Option<Contact>,
     way: Option<Way>,
+    /// What is registered of the user.
+    standing: Option<policy::Standing>,
     /// What hosts have refused of the user in a row, by whatever service.
     refused: Tally,
     decision: Decision,
@@ -256,8 +260,21 @@ impl<'a> LogOn<'a> {
         let attempt = guard.attempt(peer, Some(user.clone()));
         let Snapshot { rules, history, contact, way } = guard.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, &attempt, &history);
-        let refused = history.user_tally;
-        Ok(Self { guard, peer, user, attempt, turn, owner: place.name(), rules, contact, way, refused, decision })
+        let (refused, standing) = (history.user_tally, history.user);
+        Ok(Self {
+            guard,
+            peer,
+            user,
+            attempt,
+            turn,
+            owner: place.name(),
+            rules,
+            contact,
+            way,
+            standing,
+            refused,
+            decision,
+        })
     }
 
     /// Refuses where rules or a lock deny; whatever was open or kept here ends with it.
@@ -402,7 +419,17 @@ impl<'a> LogOn<'a> {
     async fn try_passcode(&mut self, latest: &Latest, passcode: &Secret<String>) -> Result<bool, Fault> {
         let settings = &self.rules.settings;
         let (guard, challenge) = (self.guard, &latest.challenge);
-        match guard.take_try(self.peer, &self.attempt, self.user, challenge, Some(passcode), settings).await? {
+        match guard
+            .take_try(
+                self.peer,
+                &self.attempt,
+                self.user,
+                challenge,
+                Some(passcode),
+                self.rules.enforcement(&self.attempt),
+            )
+            .await?
+        {
             Tried::Right if settings.ftp_window > 0 => {
                 let until = after(self.attempt.at, SignedDuration::from_secs(i64::from(settings.ftp_window)));
                 let uses = settings.ftp_window_uses;
@@ -493,10 +520,13 @@ impl<'a> LogOn<'a> {
         let (guard, store) = (self.guard, &self.guard.store);
         let entry = guard.decided(self.peer, &self.attempt, self.decision);
         if self.decision.reason == Reason::RepeatWindow {
-            if store.use_window(self.attempt.clone(), self.rules.settings.clone(), entry).await? {
+            if store
+                .use_window(self.attempt.clone(), repeat(&self.rules, self.attempt.service, self.standing), entry)
+                .await?
+            {
                 return Ok(true);
             }
-            let effect = match self.rules.settings.enforcement {
+            let effect = match self.rules.enforcement(&self.attempt) {
                 Enforcement::Observe => Effect::Allow,
                 Enforcement::Off | Enforcement::Enforce => Effect::Challenge,
             };
@@ -558,9 +588,13 @@ impl<'a> LogOn<'a> {
     fn in_their_way(&self, verdict: Verdict) -> Verdict {
         match verdict {
             Verdict::Challenge(Prompt::Passcode(prompt)) => {
-                Verdict::Challenge(Prompt::Passcode(PasscodePrompt { way: self.way, ..prompt }))
+                Verdict::Challenge(Prompt::Passcode(Box::new(PasscodePrompt { way: self.way, ..*prompt })))
             }
-            Verdict::Admit | Verdict::Refuse { .. } | Verdict::Check { .. } | Verdict::AdmitWith { .. } => verdict,
+            Verdict::Challenge(Prompt::Panel(_))
+            | Verdict::Admit
+            | Verdict::Refuse { .. }
+            | Verdict::Check { .. }
+            | Verdict::AdmitWith { .. } => verdict,
         }
     }
 

@@ -72,7 +72,7 @@ impl World {
 
     async fn treat(&self, block: &str, treatment: Treatment) -> i64 {
         let block = block.parse().unwrap();
-        self.store.add_network(Service::Telnet, block, treatment, String::new(), self.change()).await.unwrap()
+        self.store.add_network(policy::Network::new(0, Service::Telnet, block, treatment), self.change()).await.unwrap()
     }
 
     async fn sign_on(&self, peer: &Peer, user: Option<User>) -> Verdict {
@@ -124,11 +124,24 @@ fn wrong(right: &Secret<String>) -> Secret<String> {
     Secret::new(format!("{digit}{}", &right.expose()[1..]))
 }
 
+/// Where a passcode went, with which prefix, and how many digits it has.
+#[track_caller]
+fn sent(prompt: &PasscodePrompt) -> (&str, char, u8) {
+    match &prompt.asks {
+        Asks::Sent { destination, prefix, digits } => (destination, *prefix, *digits),
+        Asks::Own { .. } => panic!("{prompt:?}"),
+    }
+}
+
 #[track_caller]
 fn prompt(verdict: Verdict) -> PasscodePrompt {
     match verdict {
-        Verdict::Challenge(Prompt::Passcode(prompt)) => prompt,
-        Verdict::Admit | Verdict::Refuse { .. } | Verdict::Check { .. } | Verdict::AdmitWith { .. } => {
+        Verdict::Challenge(Prompt::Passcode(prompt)) => *prompt,
+        Verdict::Challenge(Prompt::Panel(_))
+        | Verdict::Admit
+        | Verdict::Refuse { .. }
+        | Verdict::Check { .. }
+        | Verdict::AdmitWith { .. } => {
             panic!("{verdict:?} instead of a prompt")
         }
     }
@@ -156,13 +169,14 @@ async fn a_passcode_lets_in_once() {
     let world = World::new().await;
     let peer = world.abroad();
     let shown = prompt(world.sign_on(&peer, anna()).await);
-    assert_eq!((shown.destination.as_str(), shown.digits, shown.tries_left), ("a***@example.com", 6, 3));
+    let (destination, prefix, digits) = sent(&shown);
+    assert_eq!((destination, digits, shown.tries_left), ("a***@example.com", 6, 3));
     assert_eq!((shown.heading.host.as_str(), shown.heading.gateway.as_str()), ("PROD", "GATE1"));
     assert_eq!(shown.message, None);
     let [mail] = world.relay.mails().try_into().unwrap();
     assert_eq!(mail.to, "anna@example.com");
     let code = world.relay.passcode();
-    assert!(mail.text.contains(&format!("    {} {}", shown.prefix, code.expose())), "the prefix is that of the screen");
+    assert!(mail.text.contains(&format!("    {} {}", prefix, code.expose())), "the prefix is that of the screen");
     assert!(mail.text.contains(&shown.expires) && mail.text.contains("203.0.113.9"));
 
     admitted(world.key(&peer, &code).await);
@@ -262,7 +276,7 @@ async fn resending_replaces_and_is_limited() {
     let first = prompt(world.sign_on(&peer, anna()).await);
     let old = world.relay.passcode();
     let shown = prompt(world.resend(&peer).await);
-    assert_eq!((shown.message, shown.prefix), (Some(Message::ResendRefused), first.prefix), "too soon");
+    assert_eq!((shown.message, sent(&shown)), (Some(Message::ResendRefused), sent(&first)), "too soon");
     for count in 2..=3 {
         world.system.pass(20);
         assert_eq!(prompt(world.resend(&peer).await).message, Some(Message::Resent));
@@ -310,7 +324,7 @@ async fn whoever_is_refused_reads_the_same_words() {
     for (name, source, reason) in [
         (None, "203.0.113.9:1", "user-unknown"),
         (user("NOBODY"), "203.0.113.9:1", "user-not-registered"),
-        (user("BERT"), "203.0.113.9:1", "no-contact"),
+        (user("BERT"), "203.0.113.9:1", "no-factor"),
         (user("CARL"), "203.0.113.9:1", "user-disabled"),
         (anna(), "192.0.2.1:1", "network-denied"),
     ] {

@@ -52,8 +52,8 @@ impl Bench {
         for block in ["127.0.0.0/8", "192.0.2.0/24"] {
             let treatment = Treatment::Exempt;
             for service in [Service::Telnet, Service::Ftp] {
-                let (block, comment) = (block.parse().unwrap(), String::new());
-                store.add_network(service, block, treatment, comment, entry.clone()).await.unwrap();
+                let block = block.parse().unwrap();
+                store.add_network(policy::Network::new(0, service, block, treatment), entry.clone()).await.unwrap();
             }
         }
         let key = Key::open(&config.gateway.key_file, &system).unwrap();

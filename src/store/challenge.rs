@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use policy::decide::{Repeat, repeat};
 use policy::{Attempt, Failure, Scope, Settings, Tally, User};
 use rusqlite::{Connection, Row, params};
 
-use super::user::tally;
+use super::user::{standing_of, tally};
 use super::{Error, Store, audit, millis, rule, source_key, timestamp};
 use crate::audit::Entry;
 
@@ -257,7 +258,8 @@ impl Store {
                      ON CONFLICT DO UPDATE SET last_at = excluded.last_at",
                 )?
                 .execute(params![user.as_str(), source_key(attempt.source), millis(attempt.at)])?;
-            if rule::settings(connection)?.repeat_minutes > 0 {
+            let standing = standing_of(connection, user)?;
+            if repeat(&rule::rules(connection)?, attempt.service, standing).minutes > 0 {
                 connection.execute(
                     "INSERT INTO admissions (user, source, service, host, since, uses) VALUES (?1, ?2, ?3, ?4, ?5, 0)
                      ON CONFLICT DO UPDATE SET since = excluded.since, uses = 0",
@@ -280,11 +282,11 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer; nobody may be let in then.
-    pub async fn use_window(&self, attempt: Attempt, settings: Settings, entry: Entry) -> Result<bool, Error> {
+    pub async fn use_window(&self, attempt: Attempt, repeat: Repeat, entry: Entry) -> Result<bool, Error> {
         let Some(user) = attempt.user.clone() else { return Ok(false) };
         self.write(move |connection| {
             let now = millis(attempt.at);
-            let since = now.saturating_sub(i64::from(settings.repeat_minutes) * 60_000);
+            let since = now.saturating_sub(i64::from(repeat.minutes) * 60_000);
             let used = connection
                 .prepare_cached(
                     "UPDATE admissions SET uses = uses + 1
@@ -298,7 +300,7 @@ impl Store {
                     &*attempt.host,
                     since,
                     now,
-                    settings.repeat_uses
+                    repeat.uses
                 ])?;
             if used == 1 {
                 audit::append(connection, &entry)?;

@@ -13,6 +13,8 @@
 mod account;
 mod audit;
 mod challenge;
+mod emergency;
+mod enrolment;
 mod hostcheck;
 mod migration;
 mod rule;
@@ -34,6 +36,8 @@ use tokio::sync::oneshot;
 
 pub use audit::{Filter, Line};
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
+pub use emergency::{OneTimeCode, Override};
+pub use enrolment::{PendingEnrolment, Ticket};
 pub use hostcheck::Budget;
 pub use rule::StoredSetting;
 pub use snapshot::Snapshot;
@@ -101,7 +105,7 @@ pub enum Error {
     Full(String),
     /// A setting was not taken.
     #[error(transparent)]
-    Setting(#[from] policy::rule::SettingError),
+    Setting(#[from] policy::setting::SettingError),
 }
 
 /// The store. Clones share its threads, which end with the last of them.

@@ -1,10 +1,10 @@
 //! All that bears on one attempt, read at once.
 
-use policy::{Admission, Attempt, History, Rules, Scope, Standing, Way};
+use policy::{Admission, Attempt, Factor, Factors, History, Rules, Scope, Way};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::user::{contacts, tally, way};
-use super::{Contact, Error, Store, rule, source_key, timestamp};
+use super::user::{contacts, standing, tally, way};
+use super::{Contact, Error, Store, emergency, rule, source_key, timestamp};
 
 /// Rules, history and the contact to send to, all of one moment.
 #[derive(Debug, Clone)]
@@ -35,17 +35,22 @@ fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Erro
     let (mut contact, mut given) = (None, None);
     if let Some(user) = &attempt.user {
         let name = user.as_str();
-        let registered: Option<(bool, bool, String)> = connection
-            .prepare_cached("SELECT enabled, always, way FROM users WHERE name = ?1")?
-            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        if let Some((enabled, always, name)) = registered {
+        let registered = connection
+            .prepare_cached("SELECT * FROM users WHERE name = ?1")?
+            .query_and_then([name], |row| Ok((standing(row)?, way(&row.get::<_, String>("way")?)?)))?
+            .next()
+            .transpose()
+            .map_err(|error: Error| error)?;
+        if let Some((mut standing, own)) = registered {
             let held = contacts(connection, user)?;
-            let count = u32::try_from(held.len()).unwrap_or(u32::MAX);
-            history.user = Some(Standing { enabled, always, contacts: count });
+            if !held.is_empty() {
+                standing.factors = Factors::only(Factor::Email);
+            }
+            history.user = Some(standing);
             contact = held.into_iter().next();
-            given = way(&name)?;
+            given = own;
         }
+        history.emergency = emergency::latest(connection, user)?;
         history.user_tally = tally(connection, Scope::User, name, "")?;
         history.pair_tally = tally(connection, Scope::Pair, name, &source)?;
         let admission: Option<(i64, u32)> = connection

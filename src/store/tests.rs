@@ -27,6 +27,7 @@ fn attempt(system: &System) -> Attempt {
         at: system.now(),
         local: system.now().to_zoned(jiff::tz::TimeZone::UTC).datetime(),
         certificate: None,
+        can_enrol: true,
     }
 }
 
@@ -96,7 +97,7 @@ async fn two_processes_migrate_once() {
     }
     let connection = Connection::open(folder.path("store.db")).unwrap();
     let count: i64 = connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 2, "each step once");
+    assert_eq!(count, 3, "each step once");
 }
 
 #[tokio::test]
@@ -186,13 +187,9 @@ async fn rules_count_at_once_for_everybody() {
     let (serve, cli) = (open(&folder, &system).await, open(&folder, &system).await);
     let entry = || entry(&system);
     let add = |block: &str| {
-        cli.add_network(
-            policy::Service::Telnet,
-            block.parse().unwrap(),
-            policy::Treatment::Exempt,
-            "office".to_owned(),
-            entry(),
-        )
+        let network =
+            policy::Network::new(0, policy::Service::Telnet, block.parse().unwrap(), policy::Treatment::Exempt);
+        cli.add_network(policy::Network { comment: "office".to_owned(), ..network }, entry())
     };
     let id = add("203.0.113.0/24").await.unwrap();
     assert!(matches!(add("203.0.113.0-203.0.113.255").await, Err(Error::Exists(_))), "the same block");

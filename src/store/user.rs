@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use policy::{Tally, User, Way};
+use policy::{Factors, Logging, Standing, Tally, User, Way};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
+use super::rule::optional;
 use super::{Error, Store, audit, millis, source_key, timestamp};
 use crate::audit::Entry;
 
@@ -42,6 +43,14 @@ pub struct UserRecord {
     pub always: bool,
     /// In which way the user gives passcodes by FTP; `None`: as the listener says.
     pub way: Option<Way>,
+    /// Which factors the user may use.
+    pub allowed: Factors,
+    /// Whether the user may enrol; `None`: as network and setting say.
+    pub enrolment: Option<bool>,
+    /// How long the user's repeat windows are, in minutes; `None`: as the setting says.
+    pub repeat: Option<u32>,
+    /// Which audit entries about the user are passed on; `None`: as network and sink say.
+    pub logging: Option<Logging>,
     /// An administrator's words.
     pub comment: String,
     /// When the user was added.
@@ -127,9 +136,52 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], or the store does not answer.
     pub async fn set_user_way(&self, user: User, way: Option<Way>, entry: Entry) -> Result<(), Error> {
+        self.set_user("UPDATE users SET way = ?2 WHERE name = ?1", user, way.map_or("", Way::as_str), entry).await
+    }
+
+    /// Says which factors a user may use.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_factors(&self, user: User, allowed: Factors, entry: Entry) -> Result<(), Error> {
+        let value = if allowed == Factors::ALL { String::new() } else { allowed.to_string() };
+        self.set_user("UPDATE users SET factors = ?2 WHERE name = ?1", user, value, entry).await
+    }
+
+    /// Says whether a user may enrol; `None`: as network and setting say.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_enrolment(&self, user: User, enrolment: Option<bool>, entry: Entry) -> Result<(), Error> {
+        self.set_user("UPDATE users SET enrolment = ?2 WHERE name = ?1", user, enrolment, entry).await
+    }
+
+    /// Says how long a user's repeat windows are; `None`: as the setting says.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_repeat(&self, user: User, minutes: Option<u32>, entry: Entry) -> Result<(), Error> {
+        self.set_user("UPDATE users SET repeat = ?2 WHERE name = ?1", user, minutes, entry).await
+    }
+
+    /// Says which audit entries about a user are passed on; `None`: as network and sink say.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_logging(&self, user: User, logging: Option<Logging>, entry: Entry) -> Result<(), Error> {
+        let value = logging.map(Logging::as_str);
+        self.set_user("UPDATE users SET logging = ?2 WHERE name = ?1", user, value, entry).await
+    }
+
+    async fn set_user<T: rusqlite::ToSql + Send + 'static>(
+        &self,
+        sql: &'static str,
+        user: User,
+        value: T,
+        entry: Entry,
+    ) -> Result<(), Error> {
         self.write(move |connection| {
-            let way = way.map_or("", Way::as_str);
-            if connection.execute("UPDATE users SET way = ?2 WHERE name = ?1", params![user.as_str(), way])? == 0 {
+            if connection.execute(sql, params![user.as_str(), value])? == 0 {
                 return Err(missing(&user));
             }
             audit::append(connection, &entry)
@@ -276,9 +328,14 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
     while let Some(row) = rows.next()? {
         locked_from.push((row.get(0)?, timestamp(row.get(1)?)?));
     }
+    let Standing { enabled, always, allowed, enrolment, repeat, logging, .. } = standing(row)?;
     Ok(UserRecord {
-        enabled: row.get("enabled")?,
-        always: row.get("always")?,
+        enabled,
+        always,
+        allowed,
+        enrolment,
+        repeat,
+        logging,
         way: way(&row.get::<_, String>("way")?)?,
         comment: row.get("comment")?,
         created_at: timestamp(row.get("created_at")?)?,
@@ -287,6 +344,29 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
         locked_from,
         name,
     })
+}
+
+/// What a row of `users` says of its user; the factors are not in it.
+pub(super) fn standing(row: &Row<'_>) -> Result<Standing, Error> {
+    let (allowed, logging): (String, Option<String>) = (row.get("factors")?, row.get("logging")?);
+    Ok(Standing {
+        enabled: row.get("enabled")?,
+        always: row.get("always")?,
+        factors: Factors::NONE,
+        allowed: optional(&allowed, "factors of a user")?.unwrap_or(Factors::ALL),
+        enrolment: row.get("enrolment")?,
+        repeat: row.get("repeat")?,
+        logging: optional(&logging.unwrap_or_default(), "logging of a user")?,
+    })
+}
+
+/// What stands in the store of a user, but for the factors; `None`: not registered.
+pub(super) fn standing_of(connection: &Connection, user: &User) -> Result<Option<Standing>, Error> {
+    connection
+        .prepare_cached("SELECT * FROM users WHERE name = ?1")?
+        .query_and_then([user.as_str()], standing)?
+        .next()
+        .transpose()
 }
 
 /// The way that stands in the store; nothing: none of the user's own.

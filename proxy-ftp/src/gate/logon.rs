@@ -125,6 +125,7 @@ impl Gate {
                 }
                 Verdict::Check { .. } => Err(Close::Fault("a check that nothing is left to check for")),
                 Verdict::Challenge(Prompt::Passcode(prompt)) => gate.challenged(&prompt, kept, !is_first, step),
+                Verdict::Challenge(Prompt::Panel(_)) => Err(Close::Fault("a panel, which FTP cannot show")),
                 Verdict::Refuse { notice, close } => gate.refused(notice, close, step),
             }
         })
