@@ -10,6 +10,8 @@ mod completions;
 mod contact;
 mod demo;
 mod explain;
+mod factor;
+mod key;
 mod network;
 mod serve;
 mod service;
@@ -54,7 +56,7 @@ Exit codes:
   0  done
   1  failed or refused
   2  wrong usage or wrong configuration
-  3  not found: no user, contact, network, session ... of that name";
+  3  not found: no user, contact, factor, network, session ... of that name";
 
 /// Second factor for IBM i, inline: terminals connect to Sallyport instead of to the host.
 #[derive(Debug, Parser)]
@@ -75,10 +77,12 @@ enum Command {
     Check(check::Args),
     User(user::Args),
     Contact(contact::Args),
+    Factor(factor::Args),
     Network(network::Args),
     Service(service::Args),
     Settings(settings::Args),
     Session(session::Args),
+    Key(key::Args),
     Audit(audit::Args),
     Explain(explain::Args),
     Completions(completions::Args),
@@ -181,6 +185,8 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Contact(args) => contact::run(args, &global).await,
         Command::Demo(args) => demo::run(args, &global).await,
         Command::Explain(args) => explain::run(args, &global).await,
+        Command::Factor(args) => factor::run(args, &global).await,
+        Command::Key(args) => key::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,
