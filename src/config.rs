@@ -14,6 +14,7 @@
 //! - Relative paths start at the folder of the configuration file.
 
 mod check;
+mod factor;
 mod file;
 mod ftp;
 mod open;
@@ -34,6 +35,7 @@ use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
+pub use factor::{ApiKey, OpenYubikey, Radius, RadiusServer, Yubikey};
 pub use ftp::{Ftp, FtpHost};
 pub use open::Open;
 pub use problem::{ConfigError, Problem};
@@ -53,6 +55,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[radius]`
+    pub radius: Option<Radius>,
+    /// `[yubikey]`
+    pub yubikey: Option<Yubikey>,
     source: problem::Source,
 }
 
@@ -67,7 +73,7 @@ pub struct Gateway {
     pub time_zone: TimeZone,
     /// The store's file.
     pub store: PathBuf,
-    /// The file of the deployment key, under which passcodes are hashed.
+    /// The file of the deployment's keys, under which passcodes are hashed and secrets sealed.
     pub key_file: PathBuf,
     /// The control socket.
     pub control: PathBuf,

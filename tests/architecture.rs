@@ -42,6 +42,22 @@ const NEVER: &[(&str, &[&str])] = &[
     ),
     ("audit", &["proxy_ftp", "proxy_tn5250", "crate::", "rusqlite", "lettre"]),
     ("serve", &["rusqlite", "lettre", "axum"]),
+    (
+        "factor",
+        &[
+            "proxy_ftp",
+            "proxy_tn5250",
+            "crate::guard",
+            "crate::store",
+            "crate::notify",
+            "crate::serve",
+            "crate::cli",
+            "rusqlite",
+            "lettre",
+        ],
+    ),
+    ("seal", &["crate::guard", "crate::store", "crate::serve", "crate::cli", "crate::config", "rusqlite", "lettre"]),
+    ("key", &["crate::guard", "crate::store", "crate::serve", "crate::cli", "crate::config", "rusqlite", "lettre"]),
     ("config", &["crate::guard", "crate::serve", "crate::cli", "rusqlite"]),
     ("tls", &["crate::guard", "crate::store", "crate::serve", "crate::cli", "rusqlite", "lettre"]),
 ];

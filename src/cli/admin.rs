@@ -19,6 +19,7 @@ pub(crate) struct Admin {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) now: Timestamp,
+    pub(crate) system: System,
 }
 
 impl Admin {
@@ -29,7 +30,7 @@ impl Admin {
         if let Some(latest) = store.latest_time().await? {
             system.not_before(latest);
         }
-        Ok(Self { config, store, now: system.now() })
+        Ok(Self { config, store, now: system.now(), system })
     }
 
     /// An entry of a change: what was done, in words; who did it is added.

@@ -12,6 +12,8 @@ mod demo;
 mod emergency;
 mod enrolment;
 mod explain;
+mod factor;
+mod key;
 mod mode;
 mod network;
 mod serve;
@@ -57,7 +59,7 @@ Exit codes:
   0  done
   1  failed or refused
   2  wrong usage or wrong configuration
-  3  not found: no user, contact, network, session ... of that name";
+  3  not found: no user, contact, factor, network, session ... of that name";
 
 /// Second factor for IBM i, inline: terminals connect to Sallyport instead of to the host.
 #[derive(Debug, Parser)]
@@ -78,6 +80,7 @@ enum Command {
     Check(check::Args),
     User(user::Args),
     Contact(contact::Args),
+    Factor(factor::Args),
     Network(network::Args),
     Mode(mode::Args),
     Service(service::Args),
@@ -85,6 +88,7 @@ enum Command {
     Enrolment(enrolment::Args),
     Emergency(emergency::Args),
     Session(session::Args),
+    Key(key::Args),
     Audit(audit::Args),
     Explain(explain::Args),
     Completions(completions::Args),
@@ -190,6 +194,8 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Enrolment(args) => enrolment::run(args, &global).await,
         Command::Explain(args) => explain::run(args, &global).await,
         Command::Mode(args) => mode::run(args, &global).await,
+        Command::Factor(args) => factor::run(args, &global).await,
+        Command::Key(args) => key::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,

@@ -3,6 +3,7 @@
 //! All mistakes of meaning are collected, each with its own place; a mistake of shape (syntax, type, unknown key) ends
 //! the reading at once, since nothing after it can be trusted.
 
+mod factor;
 mod ftp;
 
 use std::collections::HashMap;
@@ -21,10 +22,12 @@ use proxy_tn5250::signon::Taught;
 use rustls::pki_types::ServerName;
 use toml::Spanned;
 
+pub(super) use factor::RADIUS_SECRET_MIN;
+
 use super::problem::{Context, Problem, Source};
 use super::{
     Address, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls, Password,
-    Smtp, SmtpLogin, SmtpTls, file,
+    Radius, Smtp, SmtpLogin, SmtpTls, Yubikey, file,
 };
 use crate::tls::Pin;
 
@@ -44,8 +47,8 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let parts = check.file(file);
     let mut problems = check.problems;
     match parts {
-        Some((gateway, smtp, hosts, listeners, limits)) if problems.is_empty() => {
-            Ok(Config { gateway, smtp, hosts, listeners, limits, source })
+        Some((gateway, smtp, hosts, listeners, limits, radius, yubikey)) if problems.is_empty() => {
+            Ok(Config { gateway, smtp, hosts, listeners, limits, radius, yubikey, source })
         }
         _ => {
             problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -99,7 +102,7 @@ fn wording(message: &str, path: &str, secret: bool) -> (String, String) {
     (wrong, expected)
 }
 
-type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits);
+type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits, Option<Radius>, Option<Yubikey>);
 
 struct Check<'a> {
     source: &'a Source,
@@ -149,12 +152,23 @@ impl Check<'_> {
             self.wrong(0..0, "there is no listener, so nobody could connect", "at least one table [[listener]]");
         }
         let listeners: Vec<_> = self.listeners(file.listener, &names, &hosts, limits);
+        let node = gateway.as_ref().map(|gateway| Arc::clone(&gateway.node));
+        let radius = file.radius.map(|radius| self.radius(radius, node));
+        let yubikey = file.yubikey.map(|yubikey| self.yubikey(yubikey.into_inner()));
         Some((
             gateway?,
             smtp?,
             hosts.into_iter().collect::<Option<_>>()?,
             listeners.into_iter().collect::<Option<_>>()?,
             limits?,
+            match radius {
+                Some(radius) => Some(radius?),
+                None => None,
+            },
+            match yubikey {
+                Some(yubikey) => Some(yubikey?),
+                None => None,
+            },
         ))
     }
 
@@ -780,13 +794,16 @@ host = "PROD"
         let text: Vec<_> = EXAMPLE.lines().map(|line| if example(line) { &line[2..] } else { line }).collect();
         let messages: Vec<_> =
             check_text(&text.join("\n")).unwrap_err().into_iter().map(|problem| problem.message).collect();
-        assert_eq!(messages, ["the password is given twice", "ca_file and pins exclude each other"]);
+        let twice = ["the secret is given twice", "the API key is given twice"];
+        let expected = ["the password is given twice", "ca_file and pins exclude each other"].into_iter().chain(twice);
+        assert_eq!(messages, expected.collect::<Vec<_>>());
     }
 
     #[test]
     fn the_example_names_every_key() {
         let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
-        for table in tables.into_iter().chain(["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]"]) {
+        let more = ["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]", "[radius]", "[yubikey]"];
+        for table in tables.into_iter().chain(more).chain(["[[radius.server]]"]) {
             let text = match table {
                 "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
                     format!("[[host]]\n{table}\nzzz = 1")

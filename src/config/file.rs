@@ -24,6 +24,38 @@ pub(super) struct File {
     pub(super) listener: Vec<Spanned<Listener>>,
     #[serde(default)]
     pub(super) limits: Limits,
+    pub(super) radius: Option<Spanned<Radius>>,
+    pub(super) yubikey: Option<Spanned<Yubikey>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Radius {
+    pub(super) nas_identifier: Option<Spanned<String>>,
+    pub(super) user_name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) server: Vec<Spanned<RadiusServer>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RadiusServer {
+    pub(super) address: Spanned<String>,
+    pub(super) secret: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
+    pub(super) tries: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Yubikey {
+    pub(super) servers: Spanned<Vec<Spanned<String>>>,
+    pub(super) client_id: u32,
+    pub(super) api_key: Option<Spanned<String>>,
+    pub(super) api_key_file: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

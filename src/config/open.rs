@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use policy::Secret;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
+use super::check::RADIUS_SECRET_MIN;
 use super::problem::Problem;
-use super::{Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, Password};
+use super::{ApiKey, Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, OpenYubikey, Password, Yubikey};
 use crate::tls::{self, Trust};
 
 /// What was read from the files.
@@ -22,6 +23,10 @@ pub struct Open {
     pub hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
     /// For each of [`Config::hosts`], how to speak TLS to its FTP server, and its name.
     pub ftp_hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+    /// For each server of `[radius]`, the secret.
+    pub radius_secrets: Vec<Secret<String>>,
+    /// For `[yubikey]`, certificates and key.
+    pub yubikey: Option<OpenYubikey>,
 }
 
 /// Reads the files that `config` names.
@@ -44,8 +49,13 @@ pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
         let trust = host.ftp.trust.as_ref().filter(|_| is_used);
         ftp_hosts.push(trust.and_then(|trust| reader.host(trust, host.ftp.tls12_only)));
     }
+    let mut radius_secrets = Vec::new();
+    for server in config.radius.iter().flat_map(|radius| &radius.servers) {
+        radius_secrets.extend(reader.radius_secret(&server.secret));
+    }
+    let yubikey = config.yubikey.as_ref().and_then(|yubikey| reader.yubikey(yubikey));
     if reader.problems.is_empty() {
-        Ok(Open { smtp_password, listeners, hosts, ftp_hosts })
+        Ok(Open { smtp_password, listeners, hosts, ftp_hosts, radius_secrets, yubikey })
     } else {
         Err(ConfigError::Invalid(reader.problems))
     }
@@ -79,6 +89,49 @@ impl Reader<'_> {
             },
         }
         None
+    }
+
+    fn radius_secret(&mut self, secret: &Password) -> Option<Secret<String>> {
+        let name = match secret {
+            Password::Here(secret) => return Some(secret.clone()),
+            Password::File(name) => name,
+        };
+        let secret = self.password(name)?;
+        if secret.expose().len() < RADIUS_SECRET_MIN {
+            let expected = format!("at least {RADIUS_SECRET_MIN} characters in its first line");
+            self.wrong(name, "holds a secret that is too short", &expected);
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn yubikey(&mut self, yubikey: &Yubikey) -> Option<OpenYubikey> {
+        let api_key = match &yubikey.api_key {
+            None => None,
+            Some(ApiKey::Here(key)) => Some(key.clone()),
+            Some(ApiKey::File(name)) => {
+                let text = self.password(name)?;
+                let key = data_encoding::BASE64.decode(text.expose().trim().as_bytes()).ok();
+                if key.is_none() {
+                    self.wrong(name, "holds no API key", "base64 in its first line");
+                }
+                Some(Secret::new(key?))
+            }
+        };
+        let roots = match &yubikey.ca_file {
+            Some(name) => self.take(name, tls::roots(&name.path))?,
+            // Nothing leaves this machine, and the system may have none.
+            None if yubikey.is_local => RootCertStore::empty(),
+            None => match tls::system_roots() {
+                Ok(roots) => roots,
+                Err(error) => {
+                    let message = format!("[yubikey]: {error}");
+                    self.problems.push(self.config.source.problem(0..0, message, "ca_file".into(), None));
+                    return None;
+                }
+            },
+        };
+        Some(OpenYubikey { roots, api_key })
     }
 
     fn listener(&mut self, files: &ListenerTls) -> Option<Arc<ServerConfig>> {

@@ -1,4 +1,4 @@
-//! What outlives a connection: users, contacts, networks, service accounts, settings, challenges, failures, admissions and the audit, in SQLite.
+//! What outlives a connection: users, contacts, factors, networks, service accounts, settings, challenges, failures, admissions and the audit, in SQLite.
 //!
 //! ```text
 //!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit
@@ -15,9 +15,11 @@ mod audit;
 mod challenge;
 mod emergency;
 mod enrolment;
+mod factor;
 mod hostcheck;
 mod migration;
 mod rule;
+mod sealed;
 mod snapshot;
 mod user;
 
@@ -38,8 +40,10 @@ pub use audit::{Filter, Line};
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
 pub use emergency::{OneTimeCode, Override};
 pub use enrolment::{PendingEnrolment, Ticket};
+pub use factor::{Change, FACTORS_MAX, NewFactor};
 pub use hostcheck::Budget;
 pub use rule::StoredSetting;
+pub use sealed::Resealed;
 pub use snapshot::Snapshot;
 pub use user::{CONTACTS_MAX, Contact, UserRecord};
 
@@ -103,6 +107,12 @@ pub enum Error {
     /// No more of these can be added.
     #[error("{0}")]
     Full(String),
+    /// What is to be removed is needed.
+    #[error("{0}")]
+    InUse(String),
+    /// A secret could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] crate::seal::SealError),
     /// A setting was not taken.
     #[error(transparent)]
     Setting(#[from] policy::setting::SettingError),

@@ -88,3 +88,6 @@ CREATE TABLE enrolments (
     host     TEXT    NOT NULL,
     at       INTEGER NOT NULL
 ) STRICT;
+
+-- The factor of one's own that a challenge is for; a passcode that was sent has none.
+ALTER TABLE challenges ADD COLUMN own INTEGER;
