@@ -13,6 +13,7 @@
 //! - [`Config::load`] reads nothing but the file, so that a verb that needs the store only does not need the keys.
 //! - Relative paths start at the folder of the configuration file.
 
+mod audit;
 mod check;
 mod file;
 mod ftp;
@@ -34,6 +35,7 @@ use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
+pub use audit::{Audit, Sink, SinkTls, Target};
 pub use ftp::{Ftp, FtpHost};
 pub use open::Open;
 pub use problem::{ConfigError, Problem};
@@ -53,6 +55,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[audit]`
+    pub audit: Audit,
     source: problem::Source,
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Admin {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) now: Timestamp,
+    pub(crate) system: System,
 }
 
 impl Admin {
@@ -27,7 +28,7 @@ impl Admin {
         if let Some(latest) = store.latest_time().await? {
             system.not_before(latest);
         }
-        Ok(Self { config, store, now: system.now() })
+        Ok(Self { config, store, now: system.now(), system })
     }
 
     /// An entry of a change: what was done, in words; who did it is added.
@@ -68,7 +69,7 @@ pub(crate) fn local(time: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// Who runs this: the user id, which cannot be forged, and the names that the environment gives, which can.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let id = rustix::process::getuid().as_raw();
     let name = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| env::var(name).ok());
     match name {

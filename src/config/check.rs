@@ -3,6 +3,7 @@
 //! All mistakes of meaning are collected, each with its own place; a mistake of shape (syntax, type, unknown key) ends
 //! the reading at once, since nothing after it can be trusted.
 
+mod audit;
 mod ftp;
 
 use std::collections::HashMap;
@@ -23,8 +24,8 @@ use toml::Spanned;
 
 use super::problem::{Context, Problem, Source};
 use super::{
-    Address, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls, Password,
-    Smtp, SmtpLogin, SmtpTls, file,
+    Address, Audit, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls,
+    Password, Smtp, SmtpLogin, SmtpTls, file,
 };
 use crate::tls::Pin;
 
@@ -44,8 +45,8 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let parts = check.file(file);
     let mut problems = check.problems;
     match parts {
-        Some((gateway, smtp, hosts, listeners, limits)) if problems.is_empty() => {
-            Ok(Config { gateway, smtp, hosts, listeners, limits, source })
+        Some((gateway, smtp, hosts, listeners, limits, audit)) if problems.is_empty() => {
+            Ok(Config { gateway, smtp, hosts, listeners, limits, audit, source })
         }
         _ => {
             problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -99,7 +100,7 @@ fn wording(message: &str, path: &str, secret: bool) -> (String, String) {
     (wrong, expected)
 }
 
-type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits);
+type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits, Audit);
 
 struct Check<'a> {
     source: &'a Source,
@@ -126,6 +127,8 @@ impl Check<'_> {
     fn file(&mut self, file: file::File) -> Option<Parts> {
         let gateway = self.gateway(file.gateway);
         let limits = self.limits(&file.limits);
+        let store = gateway.as_ref().map_or(Path::new(STORE), |gateway| &gateway.store);
+        let audit = self.audit(file.audit, store);
         let smtp = match file.smtp {
             Some(smtp) => self.smtp(smtp),
             None => {
@@ -155,6 +158,7 @@ impl Check<'_> {
             hosts.into_iter().collect::<Option<_>>()?,
             listeners.into_iter().collect::<Option<_>>()?,
             limits?,
+            audit?,
         ))
     }
 
@@ -780,17 +784,29 @@ host = "PROD"
         let text: Vec<_> = EXAMPLE.lines().map(|line| if example(line) { &line[2..] } else { line }).collect();
         let messages: Vec<_> =
             check_text(&text.join("\n")).unwrap_err().into_iter().map(|problem| problem.message).collect();
-        assert_eq!(messages, ["the password is given twice", "ca_file and pins exclude each other"]);
+        let expected = [
+            "the password is given twice",
+            "ca_file and pins exclude each other",
+            "a sink is required with mode = \"strict\" only",
+        ];
+        assert_eq!(messages, expected);
     }
 
     #[test]
     fn the_example_names_every_key() {
         let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
-        for table in tables.into_iter().chain(["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]"]) {
+        let audit = ["[audit]", "[[audit.sink]]", "[audit.sink.tls]"];
+        for table in tables.into_iter().chain(audit).chain([
+            "[host.ftp]",
+            "[host.ftp.trust]",
+            "[listener.tls]",
+            "[listener.ftp]",
+        ]) {
             let text = match table {
                 "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
                     format!("[[host]]\n{table}\nzzz = 1")
                 }
+                "[audit.sink.tls]" => format!("[[audit.sink]]\n{table}\nzzz = 1"),
                 "[listener.tls]" | "[listener.ftp]" => format!("[[listener]]\n{table}\nzzz = 1"),
                 _ => format!("{table}\nzzz = 1"),
             };

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::SmtpTls;
+use crate::audit::format::Format;
+use crate::audit::level::Level;
 use crate::tls::ClientCertificates;
 
 /// The whole file.
@@ -24,6 +26,8 @@ pub(super) struct File {
     pub(super) listener: Vec<Spanned<Listener>>,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) audit: Audit,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -172,6 +176,51 @@ pub(super) struct ListenerTls {
     pub(super) key: Spanned<String>,
     pub(super) client_ca: Option<Spanned<String>>,
     pub(super) client_certificates: Option<Spanned<ClientCertificates>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) mode: Option<Spanned<AuditMode>>,
+    pub(super) key_file: Option<Spanned<String>>,
+    pub(super) archive: Option<Spanned<String>>,
+    pub(super) retention_days: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) sink: Vec<Spanned<Sink>>,
+}
+
+/// What must have an entry before anybody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AuditMode {
+    BestEffort,
+    Strict,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sink {
+    pub(super) name: Spanned<String>,
+    pub(super) file: Option<Spanned<String>>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) allow_plaintext: Option<Spanned<bool>>,
+    pub(super) format: Option<Format>,
+    pub(super) level: Option<Level>,
+    pub(super) required: Option<Spanned<bool>>,
+    pub(super) behind_seconds: Option<Spanned<u32>>,
+    pub(super) facility: Option<Spanned<u8>>,
+    pub(super) enterprise: Option<Spanned<u32>>,
+    pub(super) tls: Option<Spanned<SinkTls>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SinkTls {
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) pins: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) server_name: Option<Spanned<String>>,
+    pub(super) certificate: Option<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

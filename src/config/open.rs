@@ -8,7 +8,7 @@ use rustls::{ClientConfig, ServerConfig};
 use zeroize::Zeroizing;
 
 use super::problem::Problem;
-use super::{Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, Password};
+use super::{Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, Password, SinkTls, Target};
 use crate::tls::{self, Trust};
 
 /// What was read from the files.
@@ -22,6 +22,8 @@ pub struct Open {
     pub hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
     /// For each of [`Config::hosts`], how to speak TLS to its FTP server, and its name.
     pub ftp_hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+    /// For each of the audit's sinks, how to speak TLS to it, and its name.
+    pub sinks: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
 }
 
 /// Reads the files that `config` names.
@@ -44,8 +46,9 @@ pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
         let trust = host.ftp.trust.as_ref().filter(|_| is_used);
         ftp_hosts.push(trust.and_then(|trust| reader.host(trust, host.ftp.tls12_only)));
     }
+    let sinks = config.audit.sinks.iter().map(|sink| reader.sink(&sink.target)).collect();
     if reader.problems.is_empty() {
-        Ok(Open { smtp_password, listeners, hosts, ftp_hosts })
+        Ok(Open { smtp_password, listeners, hosts, ftp_hosts, sinks })
     } else {
         Err(ConfigError::Invalid(reader.problems))
     }
@@ -91,13 +94,34 @@ impl Reader<'_> {
         self.take(&files.key, tls::listener_config(chain?, key?, clients))
     }
 
+    fn sink(&mut self, target: &Target) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        let Target::Syslog { tls: Some(SinkTls { trust, identity }), .. } = target else { return None };
+        let identity = match identity {
+            None => None,
+            Some((certificate, key)) => Some((
+                self.take(certificate, tls::certificates(&certificate.path))?,
+                self.take(key, tls::private_key(&key.path))?,
+            )),
+        };
+        self.client(trust, rustls::ALL_VERSIONS, identity)
+    }
+
     fn host(&mut self, tls: &HostTls, tls12_only: bool) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        self.client(tls, proxy_ftp::data::versions(tls12_only), None)
+    }
+
+    fn client(
+        &mut self,
+        tls: &HostTls,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        identity: Option<tls::Identity>,
+    ) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let trust = match &tls.trust {
             HostTrust::Pins(pins) => Ok(Trust::Pins(pins.clone())),
             HostTrust::CaFile(name) => Ok(Trust::Roots(self.take(name, tls::roots(&name.path))?)),
             HostTrust::System => tls::system_roots().map(Trust::Roots),
         };
-        match trust.and_then(|trust| tls::host_config_of(trust, proxy_ftp::data::versions(tls12_only))) {
+        match trust.and_then(|trust| tls::client_config(trust, versions, identity)) {
             Ok(config) => Some((config, tls.server_name.clone())),
             Err(error) => {
                 let message = error.to_string();

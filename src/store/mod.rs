@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-pub use audit::{Filter, Line};
+pub use audit::{Filter, Part, Reading, SinkState, Stub};
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
 pub use hostcheck::Budget;
 pub use rule::StoredSetting;
