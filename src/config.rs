@@ -13,6 +13,7 @@
 //! - [`Config::load`] reads nothing but the file, so that a verb that needs the store only does not need the keys.
 //! - Relative paths start at the folder of the configuration file.
 
+mod audit;
 mod check;
 mod factor;
 mod file;
@@ -35,6 +36,7 @@ use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
+pub use audit::{Audit, Sink, SinkTls, Target};
 pub use factor::{ApiKey, OpenYubikey, Radius, RadiusServer, Yubikey};
 pub use ftp::{Ftp, FtpHost};
 pub use open::Open;
@@ -59,6 +61,8 @@ pub struct Config {
     pub radius: Option<Radius>,
     /// `[yubikey]`
     pub yubikey: Option<Yubikey>,
+    /// `[audit]`
+    pub audit: Audit,
     source: problem::Source,
 }
 

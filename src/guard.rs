@@ -34,6 +34,7 @@ use policy::{
     PasscodePrompt, Prompt, Question, Reason, Report, Rules, Secret, Service, Settings, User, Verdict, decide,
 };
 
+use crate::audit::witness::{Late, Witnesses};
 use crate::audit::{Entry, Event, Outcome};
 use crate::key::Key;
 use crate::notify::{self, Mailer, text};
@@ -128,6 +129,8 @@ struct Inner {
     sealer: Sealer,
     places: Places,
     pace: decoy::Pace,
+    /// Those that must have the entries before anybody is let in.
+    witnesses: OnceLock<Witnesses>,
 }
 
 /// What kept the guard from deciding.
@@ -145,6 +148,8 @@ enum Fault {
     Queued,
     #[error("what was kept for a log-on is gone")]
     Gone,
+    #[error("{0}")]
+    Unwitnessed(Late),
 }
 
 impl Fault {
@@ -156,6 +161,7 @@ impl Fault {
             Self::Broken(_) => "sealing-failed",
             Self::Queued => "log-on-queued",
             Self::Gone => "nothing-kept",
+            Self::Unwitnessed(_) => "audit-sink-behind",
         }
     }
 }
@@ -177,7 +183,20 @@ impl Guard {
         }
         let (sealer, places) = (Sealer::new(&key), Places::new(system.clone()));
         let pace = decoy::Pace::default();
-        Ok(Self(Arc::new(Inner { store, mailer, key, names, system, sealer, places, pace })))
+        let witnesses = OnceLock::new();
+        Ok(Self(Arc::new(Inner { store, mailer, key, names, system, sealer, places, pace, witnesses })))
+    }
+
+    /// From now on nobody is let in while one of `witnesses` is late. Counts once, before the first question.
+    pub fn require(&self, witnesses: Witnesses) {
+        // A second call would be a fault of ours; the first one counts.
+        let _ = self.0.witnesses.set(witnesses);
+    }
+
+    /// The store, for those who keep the audit and pass it on.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
     }
 
     /// Answers a question of `peer`'s gate. What has begun is carried to its end even where nobody waits for the answer
@@ -254,6 +273,10 @@ impl Guard {
 
 impl Inner {
     async fn answer(self: &Arc<Self>, peer: &Peer, question: Question) -> Verdict {
+        // Before anything is used up: what cannot lead to Admit need not begin.
+        if let Some(late) = self.witnesses.get().and_then(|witnesses| witnesses.late(self.system.now())) {
+            return self.failed(peer, &self.attempt(peer, None), &Fault::Unwitnessed(late)).await;
+        }
         if peer.service == Service::Ftp {
             return self.log_on(peer, question).await;
         }

@@ -33,8 +33,10 @@ use crate::audit::Event;
 use crate::config::{Address, Config, Ftp, Limits, Open};
 use crate::control::{self, Control};
 use crate::guard::Guard;
+use crate::ledger::{Ledger, signer};
 use crate::limit::Limiter;
 use crate::sessions::Sessions;
+use crate::sink::Sinks;
 use crate::store;
 use crate::stream::canonical;
 use crate::system::System;
@@ -62,6 +64,9 @@ pub enum StartError {
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] control::BindError),
+    /// The audit's signing key is missing, and cannot be made.
+    #[error(transparent)]
+    Signer(#[from] signer::Error),
     /// The start cannot be written to the audit.
     #[error("the start cannot be written to the audit: {0}")]
     Audit(#[from] store::Error),
@@ -101,6 +106,8 @@ pub struct Running {
     serving: JoinSet<()>,
     late: TaskTracker,
     guard: Guard,
+    ledger: Ledger,
+    sinks: Sinks,
 }
 
 impl Running {
@@ -128,6 +135,10 @@ impl Running {
         if let Err(error) = self.guard.note(None, Event::GatewayStopped, &format!("{sessions} sessions ended")).await {
             tracing::error!(%error, "the stop was not written to the audit");
         }
+        if let Err(error) = self.ledger.checkpoint().await {
+            tracing::error!(%error, "no checkpoint could be written");
+        }
+        self.sinks.stop().await;
     }
 }
 
@@ -169,6 +180,7 @@ struct HostDoor {
 /// Where an address cannot be bound, another gateway runs with the same control socket, or the audit cannot be written.
 pub async fn start(config: &Config, open: Open, guard: Guard, system: System) -> Result<Running, StartError> {
     let control = Control::bind(&config.gateway.control)?;
+    let ledger = Ledger::open(config, guard.store().clone(), &system)?;
     let mut bound = Vec::new();
     for listener in &config.listeners {
         let failed = |error| StartError::Bind { listener: listener.name.clone(), address: listener.address, error };
@@ -216,8 +228,14 @@ pub async fn start(config: &Config, open: Open, guard: Guard, system: System) ->
         accepting.spawn(accept(socket, Arc::new(door)));
     }
     let detail: Vec<_> = listeners.iter().map(|bound| format!("{} on {}", bound.listener, bound.address)).collect();
+    // The sinks first: they get what is written from here on.
+    let (sinks, witnesses) =
+        Sinks::start(guard.store(), &config.gateway.node, &system, &config.audit.sinks, open.sinks).await?;
+    guard.require(witnesses);
     guard.note(None, Event::GatewayStarted, &detail.join(", ")).await?;
+    ledger.checkpoint().await?;
     let mut serving = JoinSet::new();
+    serving.spawn(ledger.clone().run());
     serving.spawn(control.run(sessions.clone(), {
         let (guard, late) = (guard.clone(), late.clone());
         move |session, uid| {
@@ -233,7 +251,7 @@ pub async fn start(config: &Config, open: Open, guard: Guard, system: System) ->
     }));
     serving.spawn(sweep(guard.clone()));
     let control = config.gateway.control.clone();
-    Ok(Running { listeners, sessions, control, stop, accepting, serving, late, guard })
+    Ok(Running { listeners, sessions, control, stop, accepting, serving, late, guard, ledger, sinks })
 }
 
 /// Accepts connections until the gateway stops; then waits for those that are there.

@@ -194,15 +194,15 @@ impl FromStr for Treatment {
 }
 
 /// Which audit entries are passed on to where the audit is sent. All of them stay in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Logging {
-    /// Every one.
-    All,
-    /// Those of refusals, and whatever bears on security.
-    Rejected,
     /// Only what bears on security.
     None,
+    /// Those of refusals, and whatever bears on security.
+    Rejected,
+    /// Every one.
+    All,
 }
 
 impl Logging {

@@ -3,6 +3,7 @@
 //! All mistakes of meaning are collected, each with its own place; a mistake of shape (syntax, type, unknown key) ends
 //! the reading at once, since nothing after it can be trusted.
 
+mod audit;
 mod factor;
 mod ftp;
 
@@ -26,8 +27,8 @@ pub(super) use factor::RADIUS_SECRET_MIN;
 
 use super::problem::{Context, Problem, Source};
 use super::{
-    Address, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls, Password,
-    Radius, Smtp, SmtpLogin, SmtpTls, Yubikey, file,
+    Address, Audit, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls,
+    Password, Radius, Smtp, SmtpLogin, SmtpTls, Yubikey, file,
 };
 use crate::tls::Pin;
 
@@ -47,8 +48,8 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let parts = check.file(file);
     let mut problems = check.problems;
     match parts {
-        Some((gateway, smtp, hosts, listeners, limits, radius, yubikey)) if problems.is_empty() => {
-            Ok(Config { gateway, smtp, hosts, listeners, limits, radius, yubikey, source })
+        Some((gateway, smtp, hosts, listeners, limits, radius, yubikey, audit)) if problems.is_empty() => {
+            Ok(Config { gateway, smtp, hosts, listeners, limits, radius, yubikey, audit, source })
         }
         _ => {
             problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -102,7 +103,7 @@ fn wording(message: &str, path: &str, secret: bool) -> (String, String) {
     (wrong, expected)
 }
 
-type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits, Option<Radius>, Option<Yubikey>);
+type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits, Option<Radius>, Option<Yubikey>, Audit);
 
 struct Check<'a> {
     source: &'a Source,
@@ -129,6 +130,8 @@ impl Check<'_> {
     fn file(&mut self, file: file::File) -> Option<Parts> {
         let gateway = self.gateway(file.gateway);
         let limits = self.limits(&file.limits);
+        let store = gateway.as_ref().map_or(Path::new(STORE), |gateway| &gateway.store);
+        let audit = self.audit(file.audit, store);
         let smtp = match file.smtp {
             Some(smtp) => self.smtp(smtp),
             None => {
@@ -169,6 +172,7 @@ impl Check<'_> {
                 Some(yubikey) => Some(yubikey?),
                 None => None,
             },
+            audit?,
         ))
     }
 
@@ -794,20 +798,27 @@ host = "PROD"
         let text: Vec<_> = EXAMPLE.lines().map(|line| if example(line) { &line[2..] } else { line }).collect();
         let messages: Vec<_> =
             check_text(&text.join("\n")).unwrap_err().into_iter().map(|problem| problem.message).collect();
-        let twice = ["the secret is given twice", "the API key is given twice"];
-        let expected = ["the password is given twice", "ca_file and pins exclude each other"].into_iter().chain(twice);
-        assert_eq!(messages, expected.collect::<Vec<_>>());
+        let expected = [
+            "the password is given twice",
+            "ca_file and pins exclude each other",
+            "the secret is given twice",
+            "the API key is given twice",
+            "a sink is required with mode = \"strict\" only",
+        ];
+        assert_eq!(messages, expected);
     }
 
     #[test]
     fn the_example_names_every_key() {
         let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
         let more = ["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]", "[radius]", "[yubikey]"];
-        for table in tables.into_iter().chain(more).chain(["[[radius.server]]"]) {
+        let audit = ["[[radius.server]]", "[audit]", "[[audit.sink]]", "[audit.sink.tls]"];
+        for table in tables.into_iter().chain(more).chain(audit) {
             let text = match table {
                 "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
                     format!("[[host]]\n{table}\nzzz = 1")
                 }
+                "[audit.sink.tls]" => format!("[[audit.sink]]\n{table}\nzzz = 1"),
                 "[listener.tls]" | "[listener.ftp]" => format!("[[listener]]\n{table}\nzzz = 1"),
                 _ => format!("{table}\nzzz = 1"),
             };

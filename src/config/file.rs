@@ -9,7 +9,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::SmtpTls;
+use crate::audit::format::Format;
 use crate::tls::ClientCertificates;
+use policy::Logging;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -26,6 +28,8 @@ pub(super) struct File {
     pub(super) limits: Limits,
     pub(super) radius: Option<Spanned<Radius>>,
     pub(super) yubikey: Option<Spanned<Yubikey>>,
+    #[serde(default)]
+    pub(super) audit: Audit,
 }
 
 #[derive(Debug, Deserialize)]
@@ -204,6 +208,51 @@ pub(super) struct ListenerTls {
     pub(super) key: Spanned<String>,
     pub(super) client_ca: Option<Spanned<String>>,
     pub(super) client_certificates: Option<Spanned<ClientCertificates>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) mode: Option<Spanned<AuditMode>>,
+    pub(super) key_file: Option<Spanned<String>>,
+    pub(super) archive: Option<Spanned<String>>,
+    pub(super) retention_days: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) sink: Vec<Spanned<Sink>>,
+}
+
+/// What must have an entry before anybody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AuditMode {
+    BestEffort,
+    Strict,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sink {
+    pub(super) name: Spanned<String>,
+    pub(super) file: Option<Spanned<String>>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) allow_plaintext: Option<Spanned<bool>>,
+    pub(super) format: Option<Format>,
+    pub(super) level: Option<Logging>,
+    pub(super) required: Option<Spanned<bool>>,
+    pub(super) behind_seconds: Option<Spanned<u32>>,
+    pub(super) facility: Option<Spanned<u8>>,
+    pub(super) enterprise: Option<Spanned<u32>>,
+    pub(super) tls: Option<Spanned<SinkTls>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SinkTls {
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) pins: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) server_name: Option<Spanned<String>>,
+    pub(super) certificate: Option<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,7 +9,10 @@ use zeroize::Zeroizing;
 
 use super::check::RADIUS_SECRET_MIN;
 use super::problem::Problem;
-use super::{ApiKey, Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, OpenYubikey, Password, Yubikey};
+use super::{
+    ApiKey, Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, OpenYubikey, Password, SinkTls, Target,
+    Yubikey,
+};
 use crate::tls::{self, Trust};
 
 /// What was read from the files.
@@ -27,6 +30,8 @@ pub struct Open {
     pub radius_secrets: Vec<Secret<String>>,
     /// For `[yubikey]`, certificates and key.
     pub yubikey: Option<OpenYubikey>,
+    /// For each of the audit's sinks, how to speak TLS to it, and its name.
+    pub sinks: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
 }
 
 /// Reads the files that `config` names.
@@ -54,8 +59,9 @@ pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
         radius_secrets.extend(reader.radius_secret(&server.secret));
     }
     let yubikey = config.yubikey.as_ref().and_then(|yubikey| reader.yubikey(yubikey));
+    let sinks = config.audit.sinks.iter().map(|sink| reader.sink(&sink.target)).collect();
     if reader.problems.is_empty() {
-        Ok(Open { smtp_password, listeners, hosts, ftp_hosts, radius_secrets, yubikey })
+        Ok(Open { smtp_password, listeners, hosts, ftp_hosts, radius_secrets, yubikey, sinks })
     } else {
         Err(ConfigError::Invalid(reader.problems))
     }
@@ -144,13 +150,34 @@ impl Reader<'_> {
         self.take(&files.key, tls::listener_config(chain?, key?, clients))
     }
 
+    fn sink(&mut self, target: &Target) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        let Target::Syslog { tls: Some(SinkTls { trust, identity }), .. } = target else { return None };
+        let identity = match identity {
+            None => None,
+            Some((certificate, key)) => Some((
+                self.take(certificate, tls::certificates(&certificate.path))?,
+                self.take(key, tls::private_key(&key.path))?,
+            )),
+        };
+        self.client(trust, rustls::ALL_VERSIONS, identity)
+    }
+
     fn host(&mut self, tls: &HostTls, tls12_only: bool) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        self.client(tls, proxy_ftp::data::versions(tls12_only), None)
+    }
+
+    fn client(
+        &mut self,
+        tls: &HostTls,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        identity: Option<tls::Identity>,
+    ) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let trust = match &tls.trust {
             HostTrust::Pins(pins) => Ok(Trust::Pins(pins.clone())),
             HostTrust::CaFile(name) => Ok(Trust::Roots(self.take(name, tls::roots(&name.path))?)),
             HostTrust::System => tls::system_roots().map(Trust::Roots),
         };
-        match trust.and_then(|trust| tls::host_config_of(trust, proxy_ftp::data::versions(tls12_only))) {
+        match trust.and_then(|trust| tls::client_config(trust, versions, identity)) {
             Ok(config) => Some((config, tls.server_name.clone())),
             Err(error) => {
                 let message = error.to_string();

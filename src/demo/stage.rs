@@ -158,9 +158,10 @@ impl Stage {
                 let port = address.port();
                 StageError::PortTaken { port, option: if port == settings.port { "--port" } else { "--ftp-port" } }
             }
-            error @ (StartError::Bind { .. } | StartError::Control(_) | StartError::Audit(_)) => {
-                StageError::Start(error)
-            }
+            error @ (StartError::Bind { .. }
+            | StartError::Control(_)
+            | StartError::Signer(_)
+            | StartError::Audit(_)) => StageError::Start(error),
         })?;
         let mut addresses = running.addresses().into_iter();
         let mut next = || addresses.next().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

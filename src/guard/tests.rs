@@ -9,8 +9,9 @@ use std::time::Duration;
 use policy::Treatment;
 
 use super::*;
+use crate::audit::Sealed;
 use crate::notify::SmtpSettings;
-use crate::store::{Filter, Line};
+use crate::store::Filter;
 use crate::testing::{Folder, Manner, Relay};
 
 struct World {
@@ -94,7 +95,7 @@ impl World {
         admitted(self.key(peer, &self.relay.passcode()).await);
     }
 
-    async fn entries(&self, event: Event) -> Vec<Line> {
+    async fn entries(&self, event: Event) -> Vec<Sealed> {
         self.store.entries(Filter { event: Some(event), ..Filter::default() }, 20_000).await.unwrap()
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Error, millis};
+use super::{Error, audit, millis};
 
 /// The steps, the first one is number 1. Steps that have been released are never changed.
 const STEPS: &[&str] = &[
@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0010.sql"),
 ];
 
 /// Runs the steps that the store has not seen.
@@ -29,6 +30,7 @@ pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Err
         transaction.execute_batch(step)?;
         transaction.execute("INSERT INTO migrations (number, applied_at) VALUES (?1, ?2)", (number, millis(now)))?;
     }
+    audit::adopt(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

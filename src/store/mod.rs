@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-pub use audit::{Filter, Line};
+pub use audit::{Filter, Part, Reading, SinkState, Stub};
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
 pub use emergency::{OneTimeCode, Override};
 pub use enrolment::{PendingEnrolment, Ticket};

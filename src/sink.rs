@@ -1,0 +1,279 @@
+//! Passes the audit on: to files and to syslog receivers, each at its own pace.
+//!
+//! ```text
+//!   audit (the store) ──▶ worker of a sink ──▶ file, syslog over TCP or TLS
+//!            ▲                    │
+//!            └──── cursor ◀───────┘ how far it has come, kept in the store
+//! ```
+//!
+//! Invariants: the audit is every sink's queue, so what waits survives outages and restarts, and no sink takes memory for it. A sink
+//! that is slow or gone keeps nobody waiting and no other sink. Everything is passed on at least once: the cursor moves when a
+//! file is on its disk, or a receiver's connection held for a while after it was sent; after a break what was sent since is sent
+//! again. Each entry carries its id and its number in the chain, by which a receiver can tell. Whether a required sink is behind
+//! is told to [witnesses](crate::audit::witness), which strict mode asks.
+
+mod file;
+mod syslog;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::level::passes;
+use crate::audit::witness::{Testimony, Witnesses};
+use crate::audit::{Entry, Event, Outcome};
+use crate::config::{Sink, Target};
+use crate::store::{self, Store};
+use crate::system::System;
+
+/// How many entries are passed on at a time.
+const BATCH: usize = 500;
+/// How often is looked for new entries.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The first and the longest pause after a sink failed.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// A sink that goes up and down is told of once in this time.
+const TELL_EVERY: Duration = Duration::from_secs(600);
+/// How long a sink may take for what is left when the gateway stops.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Why a sink did not take entries.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[from] crate::tls::HandshakeError),
+    #[error("it does not answer, or takes nothing, within {} s", .0.as_secs())]
+    Slow(Duration),
+    #[error("it closed the connection")]
+    Closed,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// TLS towards a receiver, and its name.
+pub type Tls = Option<(Arc<ClientConfig>, ServerName<'static>)>;
+
+/// The sinks that run. Dropped, they stop at once; nothing is lost by that.
+#[derive(Debug)]
+pub struct Sinks {
+    workers: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Sinks {
+    /// Starts a worker for each of `sinks`; `tls` is theirs, one for one. Those that are required are the witnesses.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn start(
+        store: &Store,
+        node: &Arc<str>,
+        system: &System,
+        sinks: &[Sink],
+        tls: Vec<Tls>,
+    ) -> Result<(Self, Witnesses), store::Error> {
+        let required = sinks.iter().filter_map(|sink| Some((sink.name.to_string(), sink.required?)));
+        let (witnesses, testimonies) = Witnesses::new(required);
+        let mut testimonies = testimonies.into_iter();
+        let (mut workers, stop) = (JoinSet::new(), CancellationToken::new());
+        for (sink, tls) in sinks.iter().zip(tls.into_iter().chain(std::iter::repeat(None))) {
+            let taken = store.open_sink(sink.name.to_string()).await?;
+            let outlet = match &sink.target {
+                Target::File(path) => Outlet::File(file::Outlet::new(path.clone())),
+                Target::Syslog { address, .. } => {
+                    Outlet::Syslog(Box::new(syslog::Outlet::new(address.clone(), tls, system.clone())))
+                }
+            };
+            let worker = Worker {
+                sink: sink.clone(),
+                store: store.clone(),
+                node: Arc::clone(node),
+                system: system.clone(),
+                outlet,
+                testimony: sink.required.and_then(|_| testimonies.next()),
+                taken,
+                sent: taken,
+                outage: Outage::default(),
+            };
+            workers.spawn(worker.run(stop.clone()));
+        }
+        Ok((Self { workers, stop }, witnesses))
+    }
+
+    /// Passes on what is left, as far as that goes within a few seconds, and ends.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.workers.join_next().await.is_some() {}
+    }
+}
+
+/// Where a sink leads.
+#[derive(Debug)]
+enum Outlet {
+    File(file::Outlet),
+    Syslog(Box<syslog::Outlet>),
+}
+
+/// What is known of an outage.
+#[derive(Debug, Default)]
+struct Outage {
+    /// How many tries failed in a row.
+    failures: u32,
+    /// Whether the audit was told.
+    is_told: bool,
+    /// When the audit was told last.
+    told_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    sink: Sink,
+    store: Store,
+    node: Arc<str>,
+    system: System,
+    outlet: Outlet,
+    testimony: Option<Testimony>,
+    /// What the sink took for certain.
+    taken: i64,
+    /// What it was given.
+    sent: i64,
+    outage: Outage,
+}
+
+impl Worker {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut pause = BACK_OFF.0;
+        while !stop.is_cancelled() {
+            let wait = match self.round().await {
+                Ok(true) => {
+                    pause = BACK_OFF.0;
+                    continue;
+                }
+                Ok(false) => LOOK_EVERY,
+                Err(error) => {
+                    self.failed(&error).await;
+                    let wait = pause;
+                    pause = (pause * 2).min(BACK_OFF.1);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        let farewell = async {
+            while self.round().await? {}
+            if let Outlet::Syslog(outlet) = &mut self.outlet {
+                outlet.close().await?;
+            }
+            self.keep(self.sent).await
+        };
+        let told = match tokio::time::timeout(FAREWELL, farewell).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => Error::Slow(FAREWELL).to_string(),
+        };
+        tracing::warn!(sink = %self.sink.name, error = told, "what is left is passed on after the next start");
+    }
+
+    /// Passes on the next entries; whether there may be more.
+    async fn round(&mut self) -> Result<bool, Error> {
+        let entries = self.store.queue(self.sent, BATCH).await?;
+        if let Some(testimony) = &self.testimony {
+            testimony.waits_since(entries.first().map(|sealed| sealed.entry.at));
+        }
+        let Some(last) = entries.last().map(|sealed| sealed.id) else {
+            self.settle().await?;
+            return Ok(false);
+        };
+        let Sink { format, level, syslog, .. } = &self.sink;
+        let wanted = entries.iter().filter(|sealed| passes(*level, None, &sealed.entry));
+        match &mut self.outlet {
+            Outlet::File(outlet) => {
+                let lines: Vec<_> = wanted.map(|sealed| crate::audit::format::line(*format, sealed, syslog)).collect();
+                outlet.put(lines).await?;
+            }
+            Outlet::Syslog(outlet) => {
+                let messages: Vec<_> =
+                    wanted.map(|sealed| crate::audit::format::syslog(*format, sealed, syslog)).collect();
+                outlet.put(&messages, last).await?;
+            }
+        }
+        self.sent = last;
+        self.settle().await?;
+        if entries.len() < BATCH {
+            if let Some(testimony) = &self.testimony {
+                testimony.waits_since(None);
+            }
+            self.recovered().await?;
+        }
+        Ok(entries.len() == BATCH)
+    }
+
+    /// Keeps what is certain by now.
+    async fn settle(&mut self) -> Result<(), Error> {
+        let certain = match &mut self.outlet {
+            Outlet::File(_) => self.sent,
+            Outlet::Syslog(outlet) => outlet.certain().await?.unwrap_or(self.taken),
+        };
+        self.keep(certain).await
+    }
+
+    async fn keep(&mut self, through: i64) -> Result<(), Error> {
+        if through > self.taken {
+            self.store.pass_on(self.sink.name.to_string(), through).await?;
+            self.taken = through;
+        }
+        Ok(())
+    }
+
+    async fn failed(&mut self, error: &Error) {
+        self.sent = self.taken;
+        if let Outlet::Syslog(outlet) = &mut self.outlet {
+            outlet.drop_connection();
+        }
+        // From the oldest entry that is not certain: it may have been sent, but who knows.
+        if let (Some(testimony), Ok(entries)) = (&self.testimony, self.store.queue(self.sent, 1).await) {
+            testimony.waits_since(entries.first().map(|sealed| sealed.entry.at));
+        }
+        self.outage.failures = self.outage.failures.saturating_add(1);
+        let failures = self.outage.failures;
+        if failures.is_power_of_two() {
+            tracing::warn!(sink = %self.sink.name, %error, failures, "a sink of the audit takes nothing");
+        }
+        let now = self.system.instant();
+        let is_new = self.outage.told_at.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        if !self.outage.is_told
+            && is_new
+            && self.tell(Event::SinkDown, Outcome::Failed, &error.to_string()).await.is_ok()
+        {
+            (self.outage.is_told, self.outage.told_at) = (true, Some(now));
+        }
+    }
+
+    async fn recovered(&mut self) -> Result<(), Error> {
+        if self.outage.failures > 0 {
+            tracing::info!(sink = %self.sink.name, "a sink of the audit takes entries again");
+            if self.outage.is_told {
+                self.tell(Event::SinkUp, Outcome::Noted, "all that waited is passed on").await?;
+            }
+            (self.outage.failures, self.outage.is_told) = (0, false);
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, event: Event, outcome: Outcome, what: &str) -> Result<(), store::Error> {
+        let entry = Entry::new(self.system.now(), &self.node, event, outcome);
+        self.store.append(entry.detail(&format!("sink {}: {what}", self.sink.name))).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
