@@ -84,11 +84,17 @@ pub enum Event {
     SinkUp,
     /// Entries left the store that a receiver never got.
     SinkLost,
+    /// A message other than a passcode was sent, or what became of any message is not known.
+    Delivery,
+    /// A mail relay or SMS provider fails, or works again.
+    Provider,
+    /// An administrator stopped or started the sending of messages.
+    Sender,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::ConnectionOpened,
         Self::ConnectionClosed,
         Self::SignOn,
@@ -112,6 +118,9 @@ impl Event {
         Self::SinkDown,
         Self::SinkUp,
         Self::SinkLost,
+        Self::Delivery,
+        Self::Provider,
+        Self::Sender,
     ];
 
     /// The name in the audit.
@@ -141,6 +150,9 @@ impl Event {
             Self::SinkDown => "sink-down",
             Self::SinkUp => "sink-up",
             Self::SinkLost => "sink-lost",
+            Self::Delivery => "delivery",
+            Self::Provider => "provider",
+            Self::Sender => "sender",
         }
     }
 }
@@ -209,7 +221,7 @@ pub struct Entry {
     pub host: Option<String>,
     /// The listener, by its name in the configuration.
     pub listener: Option<String>,
-    /// The factor that was used: `email`.
+    /// The factor that was used: `email`, `sms`.
     pub factor: Option<String>,
     /// The challenge.
     pub challenge: Option<String>,

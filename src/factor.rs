@@ -21,7 +21,7 @@ pub mod yubikey;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use policy::{Secret, User};
+use policy::{Factor, Secret, User};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Open};
@@ -35,57 +35,6 @@ pub const SEALED_FOR: &str = "sallyport factor 1";
 pub const SEALED_IN: &str = "factors.secret";
 /// The longest label, in characters.
 pub const LABEL_MAX: usize = 40;
-
-/// What kind of factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Codes by time.
-    Totp,
-    /// Codes by counter.
-    Hotp,
-    /// Yubico one-time passwords.
-    Yubikey,
-    /// Codes on paper.
-    Recovery,
-    /// What a RADIUS server asks for.
-    Radius,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Totp, Self::Hotp, Self::Yubikey, Self::Recovery, Self::Radius];
-
-    /// The name in the store, in the audit and on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Totp => "totp",
-            Self::Hotp => "hotp",
-            Self::Yubikey => "yubikey",
-            Self::Recovery => "recovery",
-            Self::Radius => "radius",
-        }
-    }
-
-    /// The words for people.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Totp => "authenticator app",
-            Self::Hotp => "token",
-            Self::Yubikey => "YubiKey",
-            Self::Recovery => "recovery codes",
-            Self::Radius => "RADIUS",
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// How a factor works, all that is no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,13 +76,13 @@ pub enum YubikeyBy {
 impl Parameters {
     /// Which kind they are of.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> Factor {
         match self {
-            Self::Totp(_) => Kind::Totp,
-            Self::Hotp { .. } => Kind::Hotp,
-            Self::Yubikey { .. } => Kind::Yubikey,
-            Self::Recovery => Kind::Recovery,
-            Self::Radius { .. } => Kind::Radius,
+            Self::Totp(_) => Factor::Totp,
+            Self::Hotp { .. } => Factor::Hotp,
+            Self::Yubikey { .. } => Factor::Yubikey,
+            Self::Recovery => Factor::Recovery,
+            Self::Radius { .. } => Factor::Radius,
         }
     }
 
@@ -184,7 +133,7 @@ pub struct Record {
 impl Record {
     /// What kind it is.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> Factor {
         self.parameters.kind()
     }
 
@@ -197,7 +146,7 @@ impl Record {
     /// Of recovery codes: how many are left.
     #[must_use]
     pub fn codes_left(&self) -> Option<usize> {
-        (self.kind() == Kind::Recovery).then(|| recovery::CODES.saturating_sub(self.used_codes.len()))
+        (self.kind() == Factor::Recovery).then(|| recovery::CODES.saturating_sub(self.used_codes.len()))
     }
 
     /// Where its secret stands.

@@ -370,6 +370,16 @@ impl Key {
 /// The 32 characters that codes are made of: digits and letters but for I, L, O and U (Crockford's base 32).
 pub const CODE_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
+/// Whether `text` has the form of a code: ten characters of the alphabet, however they are written.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    let plain = plain_code(text);
+    plain.expose().len() == CODE_LENGTH && plain.expose().iter().all(|byte| CODE_ALPHABET.contains(byte))
+}
+
+/// How many characters a code has.
+pub const CODE_LENGTH: usize = 10;
+
 /// A code as it is hashed: upper case, without blanks and hyphens, and with digits for the letters that look like them.
 fn plain_code(code: &str) -> Secret<Vec<u8>> {
     let mut plain = Vec::with_capacity(code.len());

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod delivery;
 pub mod demo;
 pub mod factor;
 pub mod guard;

@@ -60,6 +60,21 @@ impl Factor {
         }
     }
 
+    /// The words for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Email => "e-mail",
+            Self::Sms => "text message",
+            Self::Totp => "authenticator app",
+            Self::Hotp => "token",
+            Self::Yubikey => "YubiKey",
+            Self::Radius => "RADIUS",
+            Self::Recovery => "recovery codes",
+            Self::OneTime => "emergency code",
+        }
+    }
+
     /// Whether a passcode has to be sent for it.
     #[must_use]
     pub const fn is_sent(self) -> bool {

@@ -16,6 +16,7 @@
 pub mod account;
 pub mod attempt;
 pub mod challenge;
+pub mod contact;
 pub mod decide;
 pub mod dialogue;
 pub mod factor;
@@ -28,6 +29,7 @@ pub mod setting;
 
 pub use account::{Fingerprint, ServiceAccount};
 pub use attempt::{Attempt, Service, User, UserError};
+pub use contact::{ContactKind, Language};
 pub use decide::{Decision, Effect, Reason, Step, decide, explain};
 pub use dialogue::{
     Answer, Asks, Filled, Heading, Keys, Message, Notice, Panel, PanelKey, PanelLine, PasscodePrompt, Prompt, Question,

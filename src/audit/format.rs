@@ -104,11 +104,12 @@ fn severity(entry: &Entry) -> u8 {
     };
     let by_event = match entry.event {
         Event::SinkLost => 2,
-        Event::SinkDown => 3,
+        Event::SinkDown | Event::Provider => 3,
         Event::Suspicious | Event::UnknownDisplay | Event::Emergency => 4,
         Event::SinkUp
         | Event::Changed
         | Event::Enrolment
+        | Event::Sender
         | Event::Archived
         | Event::GatewayStarted
         | Event::GatewayStopped
@@ -123,6 +124,7 @@ fn severity(entry: &Entry) -> u8 {
         | Event::HostUnavailable
         | Event::Cancelled
         | Event::ContactTested
+        | Event::Delivery
         | Event::Checkpoint => 6,
     };
     by_outcome.min(by_event)

@@ -31,6 +31,8 @@ pub fn is_security(entry: &Entry) -> bool {
         | Event::Changed
         | Event::Emergency
         | Event::Enrolment
+        | Event::Provider
+        | Event::Sender
         | Event::Checkpoint
         | Event::Archived
         | Event::SinkDown
@@ -45,7 +47,8 @@ pub fn is_security(entry: &Entry) -> bool {
         | Event::HostRefused
         | Event::HostUnavailable
         | Event::Cancelled
-        | Event::ContactTested => false,
+        | Event::ContactTested
+        | Event::Delivery => false,
     };
     by_event
         || entry.outcome == Outcome::Failed

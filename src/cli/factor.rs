@@ -6,14 +6,14 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use policy::{Secret, User};
+use policy::{Factor, Secret, User};
 use serde::Serialize;
 
 use super::admin::Admin;
 use super::{FAILED, Global, NotFound, Usage, print_line};
 use crate::audit::{Entry, Outcome};
 use crate::factor::{
-    self, Given, Judge, Judgement, Kind, LABEL_MAX, Parameters, Record, Use, YubikeyBy, hotp, totp, yubikey,
+    self, Given, Judge, Judgement, LABEL_MAX, Parameters, Record, Use, YubikeyBy, hotp, totp, yubikey,
 };
 use crate::key::Key;
 use crate::store::NewFactor;
@@ -261,7 +261,7 @@ impl Desk<'_> {
         let config = &self.admin.config;
         let judge = Judge::from_config(config, &mut config.open()?, &self.key, &self.admin.system)?;
         if !judge.can_judge(parameters) {
-            let table = if parameters.kind() == Kind::Radius { "[radius]" } else { "[yubikey]" };
+            let table = if parameters.kind() == Factor::Radius { "[radius]" } else { "[yubikey]" };
             return Err(Usage(format!("{} has no table {table}", config.path().display())).into());
         }
         Ok(judge)
@@ -554,7 +554,7 @@ impl Desk<'_> {
         second: Secret<String>,
     ) -> anyhow::Result<ExitCode> {
         let record = self.admin.store.factor(user.clone(), number).await?;
-        if !matches!(record.kind(), Kind::Totp | Kind::Hotp) {
+        if !matches!(record.kind(), Factor::Totp | Factor::Hotp) {
             return Err(Usage(format!("factor {number} of {user} has neither clock nor counter to set right")).into());
         }
         if record.confirmed_at.is_none() {

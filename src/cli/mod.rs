@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod carrier;
 mod check;
 mod completions;
 mod contact;
@@ -16,10 +17,12 @@ mod factor;
 mod key;
 mod mode;
 mod network;
+mod sender;
 mod serve;
 mod service;
 mod session;
 mod settings;
+mod template;
 mod terminal;
 mod user;
 
@@ -34,6 +37,7 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
+use crate::delivery;
 use crate::store;
 use crate::tls;
 
@@ -52,7 +56,7 @@ First steps:
   sallyport demo                                try it, with nothing else installed
   sallyport check --config sallyport.toml       is the configuration right, and what would run
   sallyport serve --config sallyport.toml       run it
-  sallyport user add ANNA --email anna@example.com
+  sallyport user add ANNA --email anna@example.com --verified
   sallyport explain --user ANNA --from 192.0.2.7 --service telnet
 
 Exit codes:
@@ -81,6 +85,9 @@ enum Command {
     User(user::Args),
     Contact(contact::Args),
     Factor(factor::Args),
+    Carrier(carrier::Args),
+    Template(template::Args),
+    Sender(sender::Args),
     Network(network::Args),
     Mode(mode::Args),
     Service(service::Args),
@@ -186,6 +193,7 @@ pub fn main() -> ExitCode {
 async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Audit(args) => audit::run(args, &global).await,
+        Command::Carrier(args) => carrier::run(args, &global).await,
         Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
         Command::Contact(args) => contact::run(args, &global).await,
@@ -197,17 +205,22 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Factor(args) => factor::run(args, &global).await,
         Command::Key(args) => key::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
+        Command::Sender(args) => sender::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
         Command::Settings(args) => settings::run(args, &global).await,
+        Command::Template(args) => template::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,
         Command::User(args) => user::run(args, &global).await,
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let store = error.downcast_ref::<store::Error>();
+    let store = error.downcast_ref::<store::Error>().or_else(|| match error.downcast_ref::<delivery::Fault>() {
+        Some(delivery::Fault::Store(error)) => Some(error),
+        Some(delivery::Fault::NoRandomness(_) | delivery::Fault::Unsealed(_)) | None => None,
+    });
     let missing = matches!(store, Some(store::Error::Missing(_) | store::Error::Setting(SettingError::Unknown(_))));
     if error.is::<NotFound>() || missing {
         NOT_FOUND.into()

@@ -46,7 +46,7 @@ pub struct Problem {
 }
 
 /// How keys end whose values are secrets.
-const SECRET_KEYS: [&str; 3] = ["password", "secret", "api_key"];
+const SECRET_KEYS: [&str; 5] = ["password", "secret", "api_key", "refresh_token", "uthorization"];
 
 struct Report<'a>(&'a [Problem]);
 
@@ -138,7 +138,7 @@ impl Source {
     }
 }
 
-/// Where values of keys that end in `password`, `secret` or `api_key` stand: what follows the `=`, to the end of the line or of the
+/// Where values of keys that end in one of [`SECRET_KEYS`] stand: what follows the `=`, to the end of the line or of the
 /// multi-line string.
 ///
 /// It works on text and not on parsed TOML, since a file that is no TOML must not tell its secrets either.

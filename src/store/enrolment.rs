@@ -63,7 +63,38 @@ pub struct PendingEnrolment {
     pub factor: Option<i64>,
 }
 
+/// What is to wait for an administrator's approval.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Who enrolled.
+    pub user: User,
+    /// What: a masked contact or a factor.
+    pub what: String,
+    /// From where.
+    pub source: String,
+    /// On the way to which host.
+    pub host: String,
+}
+
 impl Store {
+    /// Has a contact or a factor that its owner has shown to work wait for an administrator's approval.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn await_approval(
+        &self,
+        waiting: Waiting,
+        contact: Option<i64>,
+        factor: Option<i64>,
+        entry: Entry,
+    ) -> Result<(), Error> {
+        self.write(move |connection| {
+            wait(connection, &waiting, contact, factor, entry.at)?;
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
     /// Issues a ticket, by its keyed hash, and gives its number; the one before it counts no longer.
     ///
     /// # Errors
@@ -180,6 +211,21 @@ impl Store {
         })
         .await
     }
+}
+
+/// Has a contact or a factor wait, as part of a transaction.
+pub(super) fn wait(
+    connection: &Connection,
+    waiting: &Waiting,
+    contact: Option<i64>,
+    factor: Option<i64>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    connection.execute(
+        "INSERT INTO enrolments (user, what, contact, factor, source, host, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![waiting.user.as_str(), waiting.what, contact, factor, waiting.source, waiting.host, millis(now)],
+    )?;
+    Ok(())
 }
 
 fn settle(connection: &Connection, found: &PendingEnrolment, approved: bool, now: Timestamp) -> Result<(), Error> {

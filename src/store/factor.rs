@@ -5,12 +5,12 @@
 //! be changed. Every change goes through [`change`], which writes its audit entry.
 
 use jiff::Timestamp;
-use policy::{Secret, User};
+use policy::{Factor, Secret, User};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Error, Store, audit, millis, timestamp};
 use crate::audit::Entry;
-use crate::factor::{Kind, Parameters, Record, Spend, Use, place, recovery};
+use crate::factor::{Parameters, Record, Spend, Use, place, recovery};
 use crate::seal::Sealer;
 
 /// How many factors a user may have, those that are not confirmed included.
@@ -252,7 +252,7 @@ fn add(connection: &Connection, new: &NewFactor, sealer: &Sealer, entry: &Entry)
     if !new.parameters.are_possible() {
         return Err(Error::Unreadable("factor"));
     }
-    if new.parameters.kind() == Kind::Recovery {
+    if new.parameters.kind() == Factor::Recovery {
         connection.execute("DELETE FROM factors WHERE user = ?1 AND kind = 'recovery'", [user])?;
     }
     if let Parameters::Yubikey { public_id, .. } = &new.parameters {
@@ -297,7 +297,7 @@ fn add(connection: &Connection, new: &NewFactor, sealer: &Sealer, entry: &Entry)
         let sealed = sealer.seal(&place(&new.user, id), secret)?;
         connection.execute("UPDATE factors SET secret = ?2 WHERE id = ?1", params![id, sealed])?;
     }
-    if new.parameters.kind() == Kind::Recovery {
+    if new.parameters.kind() == Factor::Recovery {
         for number in 0..recovery::CODES {
             let number = i64::try_from(number).unwrap_or(i64::MAX);
             connection.execute("INSERT INTO recovery_codes (factor, number) VALUES (?1, ?2)", [id, number])?;
@@ -347,7 +347,7 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<Record, Error> {
     let (id, counter): (i64, i64) = (row.get("id")?, row.get("counter")?);
     let time = |column: &str| row.get::<_, Option<i64>>(column)?.map(timestamp).transpose();
     let mut used_codes = Vec::new();
-    if parameters.kind() == Kind::Recovery {
+    if parameters.kind() == Factor::Recovery {
         let mut statement = connection.prepare_cached(
             "SELECT number, used_at FROM recovery_codes WHERE factor = ?1 AND used_at IS NOT NULL ORDER BY number",
         )?;

@@ -3,20 +3,45 @@
 use policy::{Admission, Attempt, Factor, Factors, History, Rules, Scope, Way};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::user::{contacts, standing, tally, way};
-use super::{Contact, Error, Store, emergency, rule, source_key, timestamp};
+use super::contact::contacts;
+use super::user::{standing, tally, way};
+use super::{Contact, Error, Store, emergency, factor, rule, sender, source_key, timestamp};
+use crate::factor::Record;
 
-/// Rules, history and the contact to send to, all of one moment.
+/// Rules, history and what the user can prove with, all of one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The rules.
     pub rules: Rules,
     /// The history.
     pub history: History,
-    /// Where the user's passcodes go: the oldest contact.
-    pub contact: Option<Contact>,
+    /// What the user can prove with.
+    pub means: Means,
     /// In which way the user gives passcodes by FTP; `None`: as the listener says.
     pub way: Option<Way>,
+}
+
+/// What a user can prove with, all of it that counts.
+#[derive(Debug, Clone, Default)]
+pub struct Means {
+    /// Where passcodes can be sent, in the user's order.
+    pub contacts: Vec<Contact>,
+    /// Factors of the user's own, the oldest first.
+    pub factors: Vec<Record>,
+    /// Whether there is a code from an administrator.
+    pub code: bool,
+    /// Whether nothing is sent now.
+    pub stopped: bool,
+}
+
+impl Means {
+    /// Of which kinds they are.
+    #[must_use]
+    pub fn factors(&self) -> Factors {
+        let sent = self.contacts.iter().map(|contact| contact.kind.factor());
+        let own = self.factors.iter().map(Record::kind);
+        sent.chain(own).chain(self.code.then_some(Factor::OneTime)).collect()
+    }
 }
 
 impl Store {
@@ -32,22 +57,23 @@ impl Store {
 fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Error> {
     let source = source_key(attempt.source);
     let mut history = History { source_tally: tally(connection, Scope::Source, "", &source)?, ..History::default() };
-    let (mut contact, mut given) = (None, None);
+    let (mut means, mut given) = (Means::default(), None);
     if let Some(user) = &attempt.user {
         let name = user.as_str();
         let registered = connection
             .prepare_cached("SELECT * FROM users WHERE name = ?1")?
-            .query_and_then([name], |row| Ok((standing(row)?, way(&row.get::<_, String>("way")?)?)))?
+            .query_and_then([name], |row| Ok::<_, Error>((standing(row)?, way(&row.get::<_, String>("way")?)?)))?
             .next()
-            .transpose()
-            .map_err(|error: Error| error)?;
+            .transpose()?;
         if let Some((mut standing, own)) = registered {
-            let held = contacts(connection, user)?;
-            if !held.is_empty() {
-                standing.factors = Factors::only(Factor::Email);
-            }
+            means.contacts = contacts(connection, user)?;
+            means.contacts.retain(|contact| contact.verified_at.is_some());
+            means.factors = factor::factors(connection, user)?;
+            means.factors.retain(Record::counts);
+            means.stopped = sender::is_stopped(connection)?;
+            means.code = emergency::has_code(connection, user, attempt.at)?;
+            standing.factors = means.factors();
             history.user = Some(standing);
-            contact = held.into_iter().next();
             given = own;
         }
         history.emergency = emergency::latest(connection, user)?;
@@ -66,5 +92,5 @@ fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Erro
             history.admission = Some(Admission { since: timestamp(since)?, uses });
         }
     }
-    Ok(Snapshot { rules: rule::rules(connection)?, history, contact, way: given })
+    Ok(Snapshot { rules: rule::rules(connection)?, history, means, way: given })
 }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::admin::{Admin, counted};
-use crate::factor::{Kind, Parameters, Record};
+use policy::Factor;
+
+use crate::factor::{Parameters, Record};
 
 /// A factor, as shown.
 #[derive(Debug, Serialize)]
@@ -37,7 +39,7 @@ impl From<&Record> for Shown {
             confirmed_at: record.confirmed_at,
             used_at: record.used_at,
             wrong_answers: record.failures,
-            drift_steps: (record.kind() == Kind::Totp && record.counter.is_some()).then_some(record.drift),
+            drift_steps: (record.kind() == Factor::Totp && record.counter.is_some()).then_some(record.drift),
             codes_left: record.codes_left(),
         }
     }

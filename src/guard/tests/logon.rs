@@ -152,7 +152,7 @@ impl Ftp {
     /// Another guard on the same store and key, as after a restart.
     async fn restarted(&self) -> Guard {
         let settings = SmtpSettings { timeout: Duration::from_millis(500), ..self.relay.settings() };
-        start(&self.folder, &self.system, Mailer::new(&settings).unwrap()).await.1
+        start(&self.folder, &self.system, Some(Mailer::new(&settings).unwrap())).await.1
     }
 
     fn kept(&self) -> usize {
