@@ -9,7 +9,7 @@ use proxy_tn5250::gate::{AutoSignOn, Order, Printers, SignOnFields};
 use serde::Serialize;
 
 use super::{Global, USAGE, print_json};
-use crate::config::{Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, SmtpTls};
+use crate::config::{Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, RadiusServer, SmtpTls};
 use crate::tls::ClientCertificates;
 
 /// Check the configuration and the files it names, and say what would run.
@@ -61,6 +61,14 @@ fn summary(config: &Config) -> String {
     };
     let login = smtp.login.as_ref().map(|login| format!(" as {}", login.username)).unwrap_or_default();
     let _ = writeln!(text, "  mail      from {} by {}:{} ({tls}){login}", smtp.from, smtp.host, smtp.port);
+    for server in config.radius.iter().flat_map(|radius| &radius.servers) {
+        let RadiusServer { address, tries, timeout, .. } = server;
+        let _ = writeln!(text, "  radius    {address}, {tries} tries of {} s", timeout.as_secs());
+    }
+    for server in config.yubikey.iter().flat_map(|yubikey| &yubikey.servers) {
+        let signed = config.yubikey.as_ref().is_some_and(|yubikey| yubikey.api_key.is_some());
+        let _ = writeln!(text, "  yubikey   {server} ({})", if signed { "signed" } else { "WITHOUT SIGNATURES" });
+    }
     for (index, host) in config.hosts.iter().enumerate() {
         let tls = host.tls.as_ref().map_or("WITHOUT TLS", |tls| trust(&tls.trust));
         let order = match host.gate.order {
