@@ -9,6 +9,7 @@ mod clients;
 mod command_line;
 mod corpus;
 mod demo;
+mod factor;
 mod faults;
 mod ftp;
 mod properties;

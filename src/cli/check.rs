@@ -9,7 +9,9 @@ use proxy_tn5250::gate::{AutoSignOn, Order, Printers, SignOnFields};
 use serde::Serialize;
 
 use super::{Global, USAGE, print_json};
-use crate::config::{Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, SmsHow, Smtp, SmtpTls};
+use crate::config::{
+    Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, RadiusServer, SmsHow, Smtp, SmtpTls,
+};
 use crate::tls::ClientCertificates;
 
 /// Check the configuration and the files it names, and say what would run.
@@ -66,6 +68,14 @@ fn summary(config: &Config) -> String {
     }
     if !config.alerts.is_empty() {
         let _ = writeln!(text, "  alerts    to {}", config.alerts.join(", "));
+    }
+    for server in config.radius.iter().flat_map(|radius| &radius.servers) {
+        let RadiusServer { address, tries, timeout, .. } = server;
+        let _ = writeln!(text, "  radius    {address}, {tries} tries of {} s", timeout.as_secs());
+    }
+    for server in config.yubikey.iter().flat_map(|yubikey| &yubikey.servers) {
+        let signed = config.yubikey.as_ref().is_some_and(|yubikey| yubikey.api_key.is_some());
+        let _ = writeln!(text, "  yubikey   {server} ({})", if signed { "signed" } else { "WITHOUT SIGNATURES" });
     }
     for (index, host) in config.hosts.iter().enumerate() {
         let tls = host.tls.as_ref().map_or("WITHOUT TLS", |tls| trust(&tls.trust));

@@ -173,7 +173,9 @@ impl Client {
 
     /// Sends the request, again where nothing comes, and gives the reply that counts.
     async fn ask_one(&self, server: &Server, request: &Request<'_>) -> std::io::Result<Option<Vec<u8>>> {
-        let address = resolve(server).await?;
+        // A name server that is silent must not take longer than a RADIUS server that is.
+        let Ok(address) = tokio::time::timeout(server.timeout, resolve(server)).await else { return Ok(None) };
+        let address = address?;
         let any: SocketAddr = match address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
