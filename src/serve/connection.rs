@@ -249,6 +249,9 @@ impl Voice {
 
     /// Passes a report on without waiting for it.
     pub(super) fn tell(this: &Arc<Self>, report: Report) {
+        if matches!(report, Report::HostAccepted { .. }) {
+            this.place.lock().unwrap_or_else(PoisonError::into_inner).accepted();
+        }
         let mut last = this.last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
         let voice = Arc::clone(this);
