@@ -30,4 +30,4 @@ pub use dialogue::{Answer, Heading, Message, Notice, PasscodePrompt, Prompt, Que
 pub use history::{Admission, History, Standing};
 pub use lockout::{Failure, Scope, Tally};
 pub use rule::{Enforcement, Network, Networks, Rules, Setting, Settings, Treatment, Unnamed};
-pub use secret::Secret;
+pub use secret::{Secret, wipe};
