@@ -228,6 +228,31 @@ impl Guard {
         }
     }
 
+    /// Records that `peer` connected, as [`Guard::connection_opened`] does, but does not wait for the disk: what is given ends
+    /// with whether the entry is there. Until then no question may be answered, and the host may hear nothing.
+    ///
+    /// # Errors
+    /// The connection is to be ended with this notice at once, before the host hears of it.
+    pub async fn connection_opening(&self, peer: &Peer) -> Result<impl Future<Output = bool> + Send + use<>, Notice> {
+        let (guard, peer) = (Arc::clone(&self.0), peer.clone());
+        let failed = |error: store::Error, peer: &Peer| {
+            tracing::error!(connection = %peer.connection, source = %peer.source, %error, "a connection was not recorded");
+        };
+        let (entry, refused) = guard.arrival(&peer).await.map_err(|error| {
+            failed(error, &peer);
+            Notice::Unavailable
+        })?;
+        let recording = async move {
+            let recorded = guard.store.append(entry).await;
+            recorded.map_err(|error| failed(error, &peer)).is_ok()
+        };
+        if refused {
+            recording.await;
+            return Err(Notice::Refused);
+        }
+        Ok(recording)
+    }
+
     /// Records that `peer`'s connection ended, and how.
     pub async fn connection_closed(&self, peer: &Peer, how: &str) {
         let guard = &*self.0;
@@ -237,7 +262,7 @@ impl Guard {
             Box::pin(guard.check_ended(peer)).await;
         }
         let entry = guard.entry(peer, Event::ConnectionClosed, Outcome::Noted).detail(how);
-        if let Err(error) = guard.store.end_challenges_of(peer.connection.to_string(), entry).await {
+        if let Err(error) = guard.store.patient().end_challenges_of(peer.connection.to_string(), entry).await {
             tracing::error!(connection = %peer.connection, %error, "the end of a connection was not recorded");
         }
     }
@@ -307,8 +332,7 @@ impl Inner {
             Report::HostAccepted { user } => {
                 let attempt = self.attempt(peer, user);
                 let entry = self.entry_of(peer, &attempt, Event::HostAccepted, Outcome::Noted);
-                self.store.clear_passwords(attempt.clone(), entry).await?;
-                self.host_accepted(peer, &attempt).await?;
+                self.host_accepted(peer, &attempt, entry).await?;
             }
             Report::HostRefused { user } => return self.password_failed(peer, user, None).await,
             Report::Abandoned { user } => return self.password_failed(peer, user, Some("abandoned")).await,
@@ -362,6 +386,13 @@ impl Inner {
     }
 
     async fn welcome(&self, peer: &Peer) -> Result<Option<Notice>, store::Error> {
+        let (entry, refused) = self.arrival(peer).await?;
+        self.store.append(entry).await?;
+        Ok(refused.then_some(Notice::Refused))
+    }
+
+    /// The entry for a new connection, and whether nobody gets in from there.
+    async fn arrival(&self, peer: &Peer) -> Result<(Entry, bool), store::Error> {
         let attempt = self.attempt(peer, None);
         let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, &attempt, &history);
@@ -371,8 +402,7 @@ impl Inner {
         } else {
             self.entry_of(peer, &attempt, Event::ConnectionOpened, Outcome::Noted)
         };
-        self.store.append(entry).await?;
-        Ok(refused.then_some(Notice::Refused))
+        Ok((entry, refused))
     }
 
     fn attempt(&self, peer: &Peer, user: Option<User>) -> Attempt {

@@ -40,5 +40,5 @@ pub use history::{Admission, Emergency, History, Standing};
 pub use lockout::{Failure, Scope, Tally};
 pub use mode::Mode;
 pub use rule::{Logging, Network, Networks, Rules, Treatment};
-pub use secret::Secret;
+pub use secret::{Secret, wipe};
 pub use setting::{Approval, Enforcement, Enrolment, EnrolmentGuard, Setting, Settings, Unnamed};

@@ -52,6 +52,9 @@ enum Next {
     Verdict(Verdict),
     /// Another one of the same place is being checked by the host; look again when that is over.
     Wait(CancellationToken),
+    /// Admit, once this is in the audit. Nothing is used up by it, so the turn is over before the disk is waited for:
+    /// clients that come in numbers share a write.
+    Admit(Box<Entry>),
 }
 
 impl Inner {
@@ -110,6 +113,10 @@ impl Inner {
             let next = LogOn::begin(self, peer, &user).await?.password(password).await?;
             let over = match next {
                 Next::Verdict(verdict) => return Ok(verdict),
+                Next::Admit(entry) => {
+                    self.store.append(*entry).await?;
+                    return Ok(Verdict::Admit);
+                }
                 Next::Wait(over) => over,
             };
             let left = WAIT_MAX.saturating_sub(self.system.instant().saturating_duration_since(begun));
@@ -172,16 +179,11 @@ impl Inner {
         Ok(verdict)
     }
 
-    /// The host accepted a password: it has forgotten the refused ones, and so does the budget.
-    pub(super) async fn host_accepted(&self, peer: &Peer, attempt: &Attempt) -> Result<(), store::Error> {
+    /// The host accepted a password: it has forgotten the refused ones, and so do the tallies and the budget.
+    pub(super) async fn host_accepted(&self, peer: &Peer, attempt: &Attempt, entry: Entry) -> Result<(), store::Error> {
         let is_ftp = peer.service == Service::Ftp;
-        let Some(user) = &attempt.user else {
-            return if is_ftp { self.store.refund_nameless(attempt).await } else { Ok(()) };
-        };
-        self.store.forget_checks(attempt, user, is_ftp).await?;
-        if !is_ftp {
-            return Ok(());
-        }
+        self.store.patient().password_accepted(attempt, is_ftp, entry).await?;
+        let Some(user) = attempt.user.as_ref().filter(|_| is_ftp) else { return Ok(()) };
         // Of any other check, a question tells that it is over.
         if let Ok(mut turn) = self.places.turn(&Place::new(peer, user)).await
             && let Some(check) =
@@ -294,6 +296,9 @@ impl<'a> LogOn<'a> {
             return self.check(password, None).await;
         }
         let known = self.turn.accepted().is_some_and(|mark| self.is(password, mark));
+        if known && self.decision.reason != Reason::RepeatWindow {
+            return Ok(self.allowed());
+        }
         if known && self.admit().await? {
             return Ok(Next::Verdict(Verdict::Admit));
         }
@@ -304,8 +309,7 @@ impl<'a> LogOn<'a> {
             && let (Next::Verdict(Verdict::Check { .. }), Some(check)) = (&next, &mut self.turn.check)
         {
             check.direct = true;
-            self.admit().await?;
-            return Ok(Next::Verdict(Verdict::Admit));
+            return Ok(self.allowed());
         }
         Ok(next)
     }
@@ -554,6 +558,11 @@ impl<'a> LogOn<'a> {
         let connection = self.peer.connection.as_str();
         self.guard.places.checked(connection);
         self.turn.end_check(connection)
+    }
+
+    /// Lets in whom the rules let in without a passcode.
+    fn allowed(&self) -> Next {
+        Next::Admit(Box::new(self.guard.decided(self.peer, &self.attempt, self.decision)))
     }
 
     /// Audits that somebody is let in without a passcode. `false`: the repeat window was used up a moment before, and a

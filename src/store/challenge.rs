@@ -439,20 +439,6 @@ impl Store {
         .await
     }
 
-    /// Clears the refused passwords of a user, after the host accepted one.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
-    pub async fn clear_passwords(&self, attempt: Attempt, entry: Entry) -> Result<(), Error> {
-        self.write(move |connection| {
-            if let Some(user) = &attempt.user {
-                clear(connection, user, &attempt, Failure::Password)?;
-            }
-            audit::append(connection, &entry)
-        })
-        .await
-    }
-
     /// How many passcodes were sent to the user and on behalf of the source of `attempt` lately.
     ///
     /// # Errors
@@ -658,7 +644,7 @@ pub(super) fn end_open(connection: &Connection, which: &'static str, key: &str, 
     Ok(())
 }
 
-fn clear(connection: &Connection, user: &User, attempt: &Attempt, cleared: Failure) -> Result<(), Error> {
+pub(super) fn clear(connection: &Connection, user: &User, attempt: &Attempt, cleared: Failure) -> Result<(), Error> {
     let source = source_key(attempt.source);
     for (scope, source) in [(Scope::User, ""), (Scope::Pair, source.as_str())] {
         let before = tally(connection, scope, user.as_str(), source)?;

@@ -2,7 +2,8 @@
 //! way, failures, admissions and the audit, in SQLite.
 //!
 //! ```text
-//!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit
+//!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit;
+//!                                            what nobody waits for lets others come along
 //!                 ──read───▶ reader thread   sees everything committed, by whichever process
 //! ```
 //!
@@ -66,6 +67,8 @@ const BUSY_MAX: Duration = Duration::from_secs(2);
 const WAITING_MAX: usize = 4096;
 /// How many calls share one commit.
 const BATCH_MAX: usize = 64;
+/// How long a call of [`Store::patient`] waits for others to share its commit with.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Why the store did not do something.
 #[derive(Debug, thiserror::Error)]
@@ -135,9 +138,17 @@ pub struct Store {
     writer: SyncSender<Box<dyn Job>>,
     reader: SyncSender<Box<dyn Job>>,
     call_max: Duration,
+    is_patient: bool,
 }
 
 impl Store {
+    /// The same store, for what nobody waits for: its writes are carried out together with the next ones, or after
+    /// a moment. Each commit is a wait for the disk, and there is one disk.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { is_patient: true, ..self.clone() }
+    }
+
     /// Opens the store in the file `path`, makes it (mode 0600) where there is none, and brings its schema up to date.
     ///
     /// # Errors
@@ -159,6 +170,7 @@ impl Store {
             writer: start("store-writer", writer, "BEGIN IMMEDIATE", BATCH_MAX, path)?,
             reader: start("store-reader", reader, "BEGIN DEFERRED", 1, path)?,
             call_max: CALL_MAX,
+            is_patient: false,
         })
     }
 
@@ -184,7 +196,7 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let call = Call { work: Some(work), result: None, reply };
+        let call = Call { work: Some(work), result: None, reply, is_patient: self.is_patient };
         thread.try_send(Box::new(call)).map_err(|error| match error {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Disconnected(_) => Error::Closed,
@@ -224,6 +236,8 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 trait Job: Send {
     /// Whether nobody waits for it any more.
     fn is_abandoned(&self) -> bool;
+    /// Whether it may wait for others to come along.
+    fn is_patient(&self) -> bool;
     /// Does the work; whether it succeeded.
     fn run(&mut self, connection: &Connection) -> bool;
     /// Sends the result, or that the transaction failed.
@@ -234,11 +248,16 @@ struct Call<F, T> {
     work: Option<F>,
     result: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
+    is_patient: bool,
 }
 
 impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Job for Call<F, T> {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
+    }
+
+    fn is_patient(&self) -> bool {
+        self.is_patient
     }
 
     fn run(&mut self, connection: &Connection) -> bool {
@@ -276,6 +295,13 @@ fn work(connection: &Connection, receiver: &Receiver<Box<dyn Job>>, begin: &str,
     while let Ok(first) = receiver.recv() {
         let mut jobs = vec![first];
         jobs.extend(receiver.try_iter().take(batch_max - 1));
+        if batch_max > 1
+            && jobs.iter().all(|job| job.is_patient())
+            && let Ok(next) = receiver.recv_timeout(PATIENCE)
+        {
+            jobs.push(next);
+            jobs.extend(receiver.try_iter().take(batch_max.saturating_sub(jobs.len())));
+        }
         let committed = transact(connection, begin, &mut jobs);
         for job in jobs {
             job.answer(committed.as_ref().err().map(retell));

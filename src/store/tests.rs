@@ -288,6 +288,18 @@ async fn writes_share_commits() {
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_lets_others_come_along_and_is_written_all_the_same() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let (patient, other) = (store.patient(), store.clone());
+    let (one, two) = tokio::join!(patient.append(entry(&system)), other.append(entry(&system)));
+    one.and(two).unwrap();
+    assert_eq!(store.newest_entry().await.unwrap(), 2, "in the order in which they came");
+    patient.append(entry(&system)).await.unwrap();
+    assert_eq!(store.newest_entry().await.unwrap(), 3, "with nobody else about");
+}
+
+#[tokio::test]
 async fn failures_are_counted_exactly_by_many_at_once() {
     let (folder, system) = (Folder::new(), System::stopped());
     let (one, two) = (open(&folder, &system).await, open(&folder, &system).await);
