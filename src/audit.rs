@@ -50,11 +50,17 @@ pub enum Event {
     Changed,
     /// An administrator sent a test message.
     ContactTested,
+    /// A message other than a passcode was sent, or what became of any message is not known.
+    Delivery,
+    /// A mail relay or SMS provider fails, or works again.
+    Provider,
+    /// An administrator stopped or started the sending of messages.
+    Sender,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::ConnectionOpened,
         Self::ConnectionClosed,
         Self::SignOn,
@@ -71,6 +77,9 @@ impl Event {
         Self::GatewayStopped,
         Self::Changed,
         Self::ContactTested,
+        Self::Delivery,
+        Self::Provider,
+        Self::Sender,
     ];
 
     /// The name in the audit.
@@ -93,6 +102,9 @@ impl Event {
             Self::GatewayStopped => "gateway-stopped",
             Self::Changed => "changed",
             Self::ContactTested => "contact-tested",
+            Self::Delivery => "delivery",
+            Self::Provider => "provider",
+            Self::Sender => "sender",
         }
     }
 }
@@ -161,7 +173,7 @@ pub struct Entry {
     pub host: Option<String>,
     /// The listener, by its name in the configuration.
     pub listener: Option<String>,
-    /// The factor that was used: `email`.
+    /// The factor that was used: `email`, `sms`.
     pub factor: Option<String>,
     /// The challenge.
     pub challenge: Option<String>,

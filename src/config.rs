@@ -6,7 +6,7 @@
 //!         unknown keys    names, addresses   certificates, keys, passwords
 //! ```
 //!
-//! Listeners, hosts, TLS, the store's place and the mail relay stand here. Users, contacts, networks and settings live in
+//! Listeners, hosts, TLS, the store's place, mail relays and SMS providers stand here. Users, contacts, networks and settings live in
 //! the store and take effect without a restart.
 //!
 //! - Unknown keys are refused; a mistake is told with file, line, column, what was expected, and the line itself.
@@ -14,6 +14,7 @@
 //! - Relative paths start at the folder of the configuration file.
 
 mod check;
+mod delivery;
 mod file;
 mod ftp;
 mod open;
@@ -28,12 +29,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use lettre::message::Mailbox;
-use policy::{Secret, Service};
+use policy::Service;
 use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
-use serde::Deserialize;
 
+pub use delivery::{OAuth, Password, RelaySecrets, Sms, SmsHow, Smtp, SmtpLogin, SmtpTls};
 pub use ftp::{Ftp, FtpHost};
 pub use open::Open;
 pub use problem::{ConfigError, Problem};
@@ -47,6 +47,12 @@ pub struct Config {
     pub gateway: Gateway,
     /// `[smtp]`
     pub smtp: Smtp,
+    /// `[[smtp.fallback]]`
+    pub smtp_fallbacks: Vec<Smtp>,
+    /// `[[sms]]`
+    pub sms: Vec<Sms>,
+    /// `[alerts]`: the operators' addresses.
+    pub alerts: Vec<String>,
     /// `[[host]]`
     pub hosts: Vec<Host>,
     /// `[[listener]]`
@@ -71,57 +77,6 @@ pub struct Gateway {
     pub key_file: PathBuf,
     /// The control socket.
     pub control: PathBuf,
-}
-
-/// The mail relay.
-#[derive(Debug)]
-pub struct Smtp {
-    /// Its name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// How the connection is protected.
-    pub tls: SmtpTls,
-    /// The trusted certificates, instead of the system's.
-    pub ca_file: Option<FileName>,
-    /// Who we are there.
-    pub login: Option<SmtpLogin>,
-    /// The sender.
-    pub from: Mailbox,
-    /// Where replies go.
-    pub reply_to: Option<Mailbox>,
-    /// How long one mail may take.
-    pub timeout: Duration,
-}
-
-/// How the connection to the mail relay is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SmtpTls {
-    /// Not at all.
-    None,
-    /// TLS after `STARTTLS`, and no mail without it.
-    Starttls,
-    /// TLS from the first byte.
-    Implicit,
-}
-
-/// A user name at the mail relay.
-#[derive(Debug)]
-pub struct SmtpLogin {
-    /// The name.
-    pub username: String,
-    /// The password, or where it is.
-    pub password: Password,
-}
-
-/// A password, or where it is.
-#[derive(Debug)]
-pub enum Password {
-    /// In the configuration.
-    Here(Secret<String>),
-    /// In a file of its own, whose first line it is.
-    File(FileName),
 }
 
 /// An IBM i behind the gateway.

@@ -3,7 +3,7 @@
 //! ```text
 //!   SignOn ─▶ snapshot ─▶ decide ─┬─ allow ─────▶ audit ─────────────────────────────▶ Admit
 //!                                 ├─ deny ──────▶ audit ─────────────────────────────▶ Refuse
-//!                                 └─ challenge ─▶ budget, challenge, audit ─▶ mail ──▶ Challenge
+//!                                 └─ challenge ─▶ budget, challenge, audit, outbox ──▶ Challenge
 //!   Answer ─▶ snapshot ─▶ decide ─┬─ deny ──────▶ audit ─────────────────────────────▶ Refuse
 //!                                 └─ else ──────▶ take a try ─▶ compare ─┬─ right ───▶ use up, audit ─▶ Admit
 //!                                                                        └─ wrong ───▶ count, audit ──▶ Challenge, Refuse
@@ -18,7 +18,6 @@ mod decoy;
 
 mod logon;
 mod place;
-mod seal;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,23 +25,22 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use policy::challenge::{Binding, keyed, mask};
+use jiff::{SignedDuration, Timestamp};
+use policy::challenge::{Binding, keyed, mask, of_another};
 use policy::{
     Answer, Attempt, Decision, Effect, Enforcement, Failure, Fingerprint, Heading, Message, Notice, PasscodePrompt,
     Prompt, Question, Reason, Report, Rules, Secret, Service, Settings, User, Verdict, decide,
 };
 
 use crate::audit::{Entry, Event, Outcome};
+use crate::delivery::{self, Post};
 use crate::key::Key;
-use crate::notify::{self, Mailer, text};
-use crate::store::{self, Challenge, Contact, End, NewChallenge, Opened, Snapshot, Store};
+use crate::seal::{self, Sealer};
+use crate::store::{self, Challenge, Contact, End, NewChallenge, Opened, Snapshot, State, Store};
 use crate::system::{NoRandomness, System};
 use place::{Place, Places};
-use seal::Sealer;
 
-/// The factor of a passcode by e-mail, in the audit.
-const EMAIL: &str = "email";
+pub use crate::delivery::Names;
 
 /// The number of a connection: 16 random bytes in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,17 +89,6 @@ pub struct Peer {
     pub check_time: Duration,
 }
 
-/// Names and zone that stand on screens, in messages and in the audit.
-#[derive(Debug, Clone)]
-pub struct Names {
-    /// The gateway's name.
-    pub gateway: Arc<str>,
-    /// The node's name.
-    pub node: Arc<str>,
-    /// The zone of the times that people read.
-    pub time_zone: TimeZone,
-}
-
 impl Peer {
     /// What challenges of `user` are bound to: the connection, or, since FTP clients come back on another one, where the
     /// user comes from.
@@ -120,7 +107,7 @@ pub struct Guard(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    mailer: Mailer,
+    post: Post,
     key: Key,
     names: Names,
     system: System,
@@ -140,6 +127,8 @@ enum Fault {
     Full(#[from] place::Full),
     #[error(transparent)]
     Broken(#[from] seal::Broken),
+    #[error("the passcode's message cannot be written: {0}")]
+    Unwritten(#[from] delivery::Fault),
     #[error("an earlier log-on of the same user from the same source did not end in time")]
     Queued,
     #[error("what was kept for a log-on is gone")]
@@ -153,6 +142,7 @@ impl Fault {
             Self::NoRandomness(_) => "no-randomness",
             Self::Full(_) => "too-many-log-ons",
             Self::Broken(_) => "sealing-failed",
+            Self::Unwritten(_) => "message-not-written",
             Self::Queued => "log-on-queued",
             Self::Gone => "nothing-kept",
         }
@@ -160,23 +150,19 @@ impl Fault {
 }
 
 impl Guard {
-    /// A guard over `store`. Time goes on from the latest entry of the audit, should the clock be behind it.
+    /// A guard over the store of `post`, by which it sends passcodes. Time goes on from the latest entry of the audit, should
+    /// the clock be behind it.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn open(
-        store: Store,
-        mailer: Mailer,
-        key: Key,
-        names: Names,
-        system: System,
-    ) -> Result<Self, store::Error> {
+    pub async fn open(post: Post, key: Key, system: System) -> Result<Self, store::Error> {
+        let (store, names) = (post.store().clone(), post.names().clone());
         if let Some(latest) = store.latest_time().await? {
             system.not_before(latest);
         }
-        let (sealer, places) = (Sealer::new(&key), Places::new(system.clone()));
+        let (sealer, places) = (Sealer::new(&key, "sallyport held password 1"), Places::new(system.clone()));
         let pace = decoy::Pace::default();
-        Ok(Self(Arc::new(Inner { store, mailer, key, names, system, sealer, places, pace })))
+        Ok(Self(Arc::new(Inner { store, post, key, names, system, sealer, places, pace })))
     }
 
     /// Answers a question of `peer`'s gate. What has begun is carried to its end even where nobody waits for the answer
@@ -275,7 +261,7 @@ impl Inner {
     }
 
     async fn sign_on(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
-        let Snapshot { rules, history, contact, .. } = self.store.snapshot(attempt.clone()).await?;
+        let Snapshot { rules, history, contacts, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);
         let entry = self.decided(peer, attempt, decision);
         if decoy::is_due(peer, attempt, decision, &rules, &history) {
@@ -286,14 +272,16 @@ impl Inner {
                 self.store.append(entry).await?;
                 Ok(refuse(Notice::Refused))
             }
-            Effect::Challenge => self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::SignOn).await,
+            Effect::Challenge => {
+                self.challenge(peer, attempt, &rules.settings, first(contacts), entry, Cause::SignOn).await
+            }
             Effect::Allow if decision.reason == Reason::RepeatWindow => {
                 if self.store.use_window(attempt.clone(), rules.settings.clone(), entry).await? {
                     return Ok(Verdict::Admit);
                 }
                 // Somebody else used the window up since it was read.
                 let decision = Decision { effect: Effect::Challenge, reason: Reason::PasscodeRequired, ..decision };
-                self.window_lost(peer, attempt, &rules, contact, decision).await
+                self.window_lost(peer, attempt, &rules, first(contacts), decision).await
             }
             Effect::Allow => {
                 self.store.append(entry).await?;
@@ -321,7 +309,7 @@ impl Inner {
     }
 
     async fn resend(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
-        let Snapshot { rules, history, contact, .. } = self.store.snapshot(attempt.clone()).await?;
+        let Snapshot { rules, history, contacts, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);
         let decoy = decoy::is_due(peer, attempt, decision, &rules, &history);
         if !decoy && let Some(verdict) = self.denied_since(peer, attempt, decision).await? {
@@ -335,12 +323,12 @@ impl Inner {
             return self.decoy(peer, attempt, &rules.settings, entry, Cause::Resend(&current)).await;
         }
         let entry = self.entry_of(peer, attempt, Event::SignOn, Outcome::Challenged).reason("resend");
-        self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::Resend(&current)).await
+        self.challenge(peer, attempt, &rules.settings, first(contacts), entry, Cause::Resend(&current)).await
     }
 
     async fn passcode(&self, peer: &Peer, attempt: &Attempt, passcode: &Secret<String>) -> Result<Verdict, Fault> {
         let connection = peer.connection.as_str();
-        let Snapshot { rules, history, contact, .. } = self.store.snapshot(attempt.clone()).await?;
+        let Snapshot { rules, history, contacts, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, attempt, &history);
         let decoy = decoy::is_due(peer, attempt, decision, &rules, &history);
         if !decoy && let Some(verdict) = self.denied_since(peer, attempt, decision).await? {
@@ -355,7 +343,13 @@ impl Inner {
                 return self.decoy(peer, attempt, &rules.settings, entry, Cause::Expired).await;
             }
             let entry = self.entry_of(peer, attempt, Event::SignOn, Outcome::Challenged).reason("passcode-expired");
-            return self.challenge(peer, attempt, &rules.settings, contact, entry, Cause::Expired).await;
+            return self.challenge(peer, attempt, &rules.settings, first(contacts), entry, Cause::Expired).await;
+        }
+        if of_another(passcode, current.prefix, current.digits) {
+            // Nothing is compared: the digits belong to another sign-on, and a try at this one would be wasted.
+            let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("passcode-of-another");
+            self.store.append(Entry { challenge: Some(current.id.clone()), ..entry }).await?;
+            return Ok(self.prompt(peer, attempt, user, &current, Some(Message::Malformed)));
         }
         let Some(passcode) = keyed(passcode, current.prefix, current.digits) else {
             return Ok(self.prompt(peer, attempt, user, &current, Some(Message::Malformed)));
@@ -388,7 +382,7 @@ impl Inner {
         };
         let entry = |outcome, reason: &str| {
             let entry = self.entry_of(peer, attempt, Event::Passcode, outcome).reason(reason);
-            Entry { challenge: Some(taken.challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry }
+            Entry { challenge: Some(taken.challenge.id.clone()), factor: Some(taken.challenge.factor.clone()), ..entry }
         };
         let binding =
             Binding { challenge: &taken.challenge.id, user, connection, host: &peer.host, service: peer.service };
@@ -403,6 +397,7 @@ impl Inner {
         let wrong =
             entry(Outcome::Denied, "passcode-wrong").detail(&format!("{} tries left", taken.challenge.tries_left));
         let locked = self.store.count_failure(attempt.clone(), Failure::Passcode, wrong).await?;
+        self.alert(peer, attempt, user, &taken.challenge, settings).await;
         if taken.challenge.tries_left == 0 {
             let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("tries-used-up");
             let entry = Entry { challenge: Some(taken.challenge.id.clone()), ..entry };
@@ -414,6 +409,19 @@ impl Inner {
             return Ok(Tried::Locked);
         }
         Ok(Tried::Wrong(taken.challenge))
+    }
+
+    /// Tells the user and the operators that somebody knows the password, where the host has accepted it before the passcode
+    /// was asked for.
+    async fn alert(&self, peer: &Peer, attempt: &Attempt, user: &User, challenge: &Challenge, settings: &Settings) {
+        let wrong = settings.passcode_tries.saturating_sub(u32::from(challenge.tries_left));
+        let password_is_right = peer.service == Service::Ftp || !peer.code_first;
+        if !password_is_right || wrong < settings.alert_wrong_passcodes {
+            return;
+        }
+        if let Err(error) = self.post.tell(user, delivery::Notice::Alert(attempt)).await {
+            tracing::error!(connection = %peer.connection, %user, %error, "nobody was told of a wrong passcode");
+        }
     }
 
     /// Makes a challenge, sends its passcode, and prompts for it.
@@ -431,7 +439,26 @@ impl Inner {
             self.store.append(entry).await?;
             return Ok(refuse(Notice::Refused));
         };
-        let challenge = self.draft(attempt, settings, &contact.address)?;
+        Ok(match self.send_passcode(peer, attempt, user, settings, &contact, entry, cause).await? {
+            Sending::Sent(challenge) => self.prompt(peer, attempt, user, &challenge, cause.message()),
+            Sending::Undelivered => refuse(Notice::Unavailable),
+            Sending::Kept(why) => self.not_sent(peer, attempt, user, why, cause).await?,
+        })
+    }
+
+    /// Makes a challenge, has its passcode sent to `contact`, and waits until it is, or is not.
+    #[expect(clippy::too_many_arguments, reason = "who, for whom, by which rules, where to, and why")]
+    async fn send_passcode(
+        &self,
+        peer: &Peer,
+        attempt: &Attempt,
+        user: &User,
+        settings: &Settings,
+        contact: &Contact,
+        entry: Entry,
+        cause: Cause<'_>,
+    ) -> Result<Sending, Fault> {
+        let challenge = self.draft(attempt, settings, &contact.address, contact.kind.as_str())?;
         let passcode = self.system.passcode(challenge.digits)?;
         let connection = &*peer.binding(user);
         let binding = Binding { challenge: &challenge.id, user, connection, host: &peer.host, service: peer.service };
@@ -440,39 +467,32 @@ impl Inner {
             attempt: attempt.clone(),
             user: user.clone(),
             connection: connection.to_owned(),
-            contact: Some(contact.id),
+            parcel: Some(self.post.passcode(&challenge, contact, &passcode, attempt).await?),
             hash: self.key.hash(&binding, &passcode),
             resend: matches!(cause, Cause::Resend(_)),
         };
-        let entry = Entry { challenge: Some(challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry };
+        let entry = Entry { challenge: Some(challenge.id.clone()), factor: Some(challenge.factor.clone()), ..entry };
         match self.store.open_challenge(new, settings.clone(), entry).await? {
             Opened::Open => {}
-            kept @ (Opened::TooSoon | Opened::UserBudget | Opened::PairBudget | Opened::SourceBudget) => {
-                return self.not_sent(peer, attempt, user, kept, cause).await;
-            }
+            kept @ (Opened::TooSoon
+            | Opened::UserBudget
+            | Opened::PairBudget
+            | Opened::SourceBudget
+            | Opened::ContactBudget
+            | Opened::TotalBudget
+            | Opened::Stopped) => return Ok(Sending::Kept(kept)),
         }
-        let message = text::Passcode {
-            prefix: challenge.prefix,
-            passcode: &passcode,
-            user,
-            host: &peer.host,
-            service: peer.service,
-            source: peer.source.ip().to_canonical(),
-            time: &self.local(attempt.at, "%Y-%m-%d %H:%M:%S %Z"),
-            expires: &self.local(challenge.expires_at, "%H:%M:%S %Z"),
-            gateway: &self.names.gateway,
-        }
-        .message();
         let begun = self.system.instant();
-        let sent = self.mailer.send(&contact.address, &message).await;
-        let failed = sent.is_err();
-        let verdict = self.delivered(peer, attempt, user, &challenge, sent, cause).await;
+        self.post.wake();
+        let outcome = self.post.outcome(&challenge.id, self.post.patience(contact.kind)).await;
+        let sent = self.delivered(peer, attempt, user, &challenge, outcome).await;
+        let failed = !matches!(sent, Ok(true));
         self.pace.note(self.system.instant().saturating_duration_since(begun), failed);
-        verdict
+        Ok(if sent? { Sending::Sent(challenge) } else { Sending::Undelivered })
     }
 
     /// A challenge that goes to `address`, with nothing in it yet.
-    fn draft(&self, attempt: &Attempt, settings: &Settings, address: &str) -> Result<Challenge, Fault> {
+    fn draft(&self, attempt: &Attempt, settings: &Settings, address: &str, factor: &str) -> Result<Challenge, Fault> {
         Ok(Challenge {
             id: self.system.id()?,
             destination: mask(address),
@@ -483,38 +503,44 @@ impl Inner {
                 .at
                 .checked_add(SignedDuration::from_secs(i64::from(settings.passcode_expiry)))
                 .unwrap_or(attempt.at),
+            factor: factor.to_owned(),
         })
     }
 
-    /// Prompts for a passcode that was sent; refuses, without counting a failure, where it was not.
+    /// Records whether a passcode was sent. Where it was not, or not in time, its challenge ends, without counting a failure.
     async fn delivered(
         &self,
         peer: &Peer,
         attempt: &Attempt,
         user: &User,
         challenge: &Challenge,
-        sent: Result<(), notify::Error>,
-        cause: Cause<'_>,
-    ) -> Result<Verdict, Fault> {
+        outcome: Result<delivery::Outcome, store::Error>,
+    ) -> Result<bool, Fault> {
         let entry = |outcome| {
             let entry = self.entry_of(peer, attempt, Event::PasscodeSent, outcome);
-            Entry { challenge: Some(challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry }
+            Entry { challenge: Some(challenge.id.clone()), factor: Some(challenge.factor.clone()), ..entry }
         };
-        match sent {
-            Ok(()) => {
-                self.store.append(entry(Outcome::Noted).detail(&format!("to {}", challenge.destination))).await?;
-                Ok(self.prompt(peer, attempt, user, challenge, cause.message()))
+        let sent = entry(Outcome::Noted).detail(&format!("to {}", challenge.destination));
+        let code = match outcome {
+            Ok(delivery::Outcome::Sent) => {
+                self.store.append(sent).await?;
+                return Ok(true);
             }
+            Ok(delivery::Outcome::Undelivered(code)) => code,
             Err(error) => {
-                tracing::error!(connection = %peer.connection, %user, %error, "a passcode was not sent");
-                let failed = entry(Outcome::Failed)
-                    .reason(error.code())
-                    .detail(&format!("to {}: {error}", challenge.destination));
-                let id = challenge.id.clone();
-                self.store.end_challenge(id, End::Undelivered, error.is_certain(), Some(failed)).await?;
-                Ok(refuse(Notice::Unavailable))
+                tracing::error!(connection = %peer.connection, %error, "what became of a passcode is not known");
+                "store-unavailable".to_owned()
             }
+        };
+        let failed = entry(Outcome::Failed).reason(&code).detail(&format!("to {}", challenge.destination));
+        let found = self.store.give_up(challenge.id.clone(), failed).await?;
+        if found.is_some_and(|found| found.state == State::Sent) {
+            // A moment before it was given up.
+            self.store.append(sent).await?;
+            return Ok(true);
         }
+        tracing::error!(connection = %peer.connection, %user, %code, "a passcode was not sent");
+        Ok(false)
     }
 
     /// The budgets allow no further message.
@@ -529,6 +555,8 @@ impl Inner {
         let entry = self.entry_of(peer, attempt, Event::PasscodeSent, Outcome::Denied).reason(why.code());
         self.store.append(entry).await?;
         match cause {
+            // Nothing is wrong with the user, who may come back when messages are sent again.
+            _ if why == Opened::Stopped => Ok(refuse(Notice::Unavailable)),
             Cause::Resend(current) if attempt.at < current.expires_at => {
                 Ok(self.prompt(peer, attempt, user, current, Some(Message::ResendRefused)))
             }
@@ -731,6 +759,17 @@ enum Tried {
     Locked,
 }
 
+/// What came of sending a passcode.
+#[derive(Debug)]
+enum Sending {
+    /// It was sent; the challenge is open.
+    Sent(Challenge),
+    /// It was not sent, or not in time; the challenge has ended, and the audit knows.
+    Undelivered,
+    /// It may not be sent, for this reason; there is no challenge, and the audit does not know yet.
+    Kept(Opened),
+}
+
 /// Why a challenge is made.
 #[derive(Debug, Clone, Copy)]
 enum Cause<'a> {
@@ -755,6 +794,11 @@ impl Cause<'_> {
 /// Whether a refusal holds before anybody's name is known, or came about by failures: the host need not hear any more.
 const fn is_about_place(reason: Reason) -> bool {
     matches!(reason, Reason::SourceLocked | Reason::NetworkDenied | Reason::UserLocked | Reason::UserLockedFromSource)
+}
+
+/// The contact that is sent a passcode where nobody chooses.
+fn first(contacts: Vec<Contact>) -> Option<Contact> {
+    contacts.into_iter().next()
 }
 
 const fn refuse(notice: Notice) -> Verdict {

@@ -1,4 +1,4 @@
-//! The running gateway: listeners, and one task for each connection.
+//! The running gateway: listeners, one task for each connection, and the delivery of messages.
 //!
 //! ```text
 //!   accept ─▶ place ─▶ PROXY header ─▶ guard: opened ─┬▶ telnet: TLS ─▶ host, TLS ─▶ relay ─┬▶ guard: closed
@@ -25,13 +25,14 @@ use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Event;
 use crate::config::{Address, Config, Ftp, Limits, Open};
 use crate::control::{self, Control};
+use crate::delivery::Worker;
 use crate::guard::Guard;
 use crate::limit::Limiter;
 use crate::sessions::Sessions;
@@ -99,6 +100,9 @@ pub struct Running {
     stop: CancellationToken,
     accepting: JoinSet<()>,
     serving: JoinSet<()>,
+    /// Cancelled to end the delivery of messages.
+    delivered: DropGuard,
+    delivering: JoinHandle<()>,
     late: TaskTracker,
     guard: Guard,
 }
@@ -123,6 +127,11 @@ impl Running {
         self.stop.cancel();
         while self.accepting.join_next().await.is_some() {}
         self.serving.shutdown().await;
+        // After the sessions: what they asked for is sent, or given up.
+        drop(self.delivered);
+        if let Err(error) = self.delivering.await {
+            tracing::error!(%error, "the delivery worker ended with a fault");
+        }
         self.late.close();
         self.late.wait().await;
         if let Err(error) = self.guard.note(None, Event::GatewayStopped, &format!("{sessions} sessions ended")).await {
@@ -167,7 +176,13 @@ struct HostDoor {
 ///
 /// # Errors
 /// Where an address cannot be bound, another gateway runs with the same control socket, or the audit cannot be written.
-pub async fn start(config: &Config, open: Open, guard: Guard, system: System) -> Result<Running, StartError> {
+pub async fn start(
+    config: &Config,
+    open: Open,
+    guard: Guard,
+    worker: Worker,
+    system: System,
+) -> Result<Running, StartError> {
     let control = Control::bind(&config.gateway.control)?;
     let mut bound = Vec::new();
     for listener in &config.listeners {
@@ -232,8 +247,21 @@ pub async fn start(config: &Config, open: Open, guard: Guard, system: System) ->
         }
     }));
     serving.spawn(sweep(guard.clone()));
+    let delivered = CancellationToken::new();
+    let delivering = tokio::spawn(worker.run(delivered.clone()));
     let control = config.gateway.control.clone();
-    Ok(Running { listeners, sessions, control, stop, accepting, serving, late, guard })
+    Ok(Running {
+        listeners,
+        sessions,
+        control,
+        stop,
+        accepting,
+        serving,
+        delivered: delivered.drop_guard(),
+        delivering,
+        late,
+        guard,
+    })
 }
 
 /// Accepts connections until the gateway stops; then waits for those that are there.

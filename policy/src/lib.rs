@@ -16,6 +16,7 @@
 pub mod account;
 pub mod attempt;
 pub mod challenge;
+pub mod contact;
 pub mod decide;
 pub mod dialogue;
 pub mod history;
@@ -25,6 +26,7 @@ pub mod secret;
 
 pub use account::{Fingerprint, ServiceAccount};
 pub use attempt::{Attempt, Service, User, UserError};
+pub use contact::{ContactKind, Language};
 pub use decide::{Decision, Effect, Reason, Step, decide, explain};
 pub use dialogue::{Answer, Heading, Message, Notice, PasscodePrompt, Prompt, Question, Report, Verdict, Way};
 pub use history::{Admission, History, Standing};

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use crate::account::ServiceAccount;
 use crate::attempt::Service;
+use crate::contact::Language;
 
 /// Everything an administrator laid down that bears on a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -385,6 +386,13 @@ const UNNAMED: Setting = Setting {
     reason: "Nobody can tell whether that is a user who is disabled, locked or always to be asked.",
 };
 
+const LANGUAGE: Setting = Setting {
+    name: "language",
+    kind: Kind::Choice { values: &Language::NAMES, default: "en" },
+    meaning: "The language of messages to users who have none of their own (`sallyport user language`), and to operators.",
+    reason: "English is understood where nothing is known of a user.",
+};
+
 macro_rules! settings {
     ($($field:ident $name:literal $unit:literal $min:literal..=$max:literal default $default:literal: $meaning:literal, $reason:literal;)*) => {
         /// The values of all settings.
@@ -394,6 +402,8 @@ macro_rules! settings {
             pub enforcement: Enforcement,
             /// Whether somebody unnamed is let in from an exempt network.
             pub unnamed: Unnamed,
+            /// The language of messages to those who have none of their own.
+            pub language: Language,
             $(#[doc = $meaning] pub $field: u32,)*
         }
 
@@ -401,6 +411,7 @@ macro_rules! settings {
         pub const SETTINGS: &[Setting] = &[
             ENFORCEMENT,
             UNNAMED,
+            LANGUAGE,
             $(Setting {
                 name: $name,
                 kind: Kind::Number { unit: $unit, min: $min, max: $max, default: $default },
@@ -411,7 +422,12 @@ macro_rules! settings {
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { enforcement: Enforcement::default(), unnamed: Unnamed::default(), $($field: $default,)* }
+                Self {
+                    enforcement: Enforcement::default(),
+                    unnamed: Unnamed::default(),
+                    language: Language::default(),
+                    $($field: $default,)*
+                }
             }
         }
 
@@ -438,6 +454,9 @@ macro_rules! settings {
                             _ => return Err(SettingError::range(setting)),
                         };
                     }
+                    "language" => {
+                        self.language = text.trim().parse().map_err(|_| SettingError::range(setting))?;
+                    }
                     $($name => {
                         let value: u32 = text.trim().parse().map_err(|_| SettingError::range(setting))?;
                         if !($min..=$max).contains(&value) {
@@ -458,6 +477,7 @@ macro_rules! settings {
                 match name {
                     "enforcement" => Ok(self.enforcement.as_str().to_owned()),
                     "unnamed" => Ok(self.unnamed.as_str().to_owned()),
+                    "language" => Ok(self.language.as_str().to_owned()),
                     $($name => Ok(self.$field.to_string()),)*
                     _ => Err(SettingError::Unknown(name.to_owned())),
                 }
@@ -477,7 +497,7 @@ settings! {
         "How many passcodes may be keyed at one challenge.",
         "Enough for typing errors; more would only help guessing, since each challenge brings as many again.";
     send_window "send.window" "minutes" 1..=60 default 10:
-        "The time over which send.per-user and send.per-source count.",
+        "The time over which send.per-user, send.per-pair, send.per-source, send.per-contact and send.total count.",
         "Two lives of a passcode.";
     send_per_user "send.per-user" "messages" 1..=20 default 3:
         "How many passcodes one user is sent within send.window; source addresses from which the user got in within 90 days are counted apart from all others.",
@@ -494,6 +514,21 @@ settings! {
     send_per_source "send.per-source" "messages" 1..=10000 default 60:
         "How many passcodes are sent within send.window on behalf of one source address.",
         "Stops one machine that sprays many users; a site behind one address needs more.";
+    send_per_contact "send.per-contact" "messages" 1..=100 default 10:
+        "How many passcodes are sent to one address or number within send.window, whoever's contact it is; counted apart like send.per-user. Other messages are counted by themselves, against the same number.",
+        "Above send.per-user, since one mailbox may be the contact of several users.";
+    send_per_contact_day "send.per-contact-day" "messages" 1..=1000 default 50:
+        "The same within 24 hours.",
+        "Above send.per-day, for the same reason; bounds what text messages to one number cost.";
+    send_total "send.total" "messages" 1..=100000 default 1000:
+        "How many passcodes are sent in all within send.window; counted apart like send.per-user. Other messages are counted by themselves, against the same number.",
+        "Bounds what a flood from many addresses costs; a shift that begins at one time needs room.";
+    contacts_max "contacts.max" "contacts" 1..=16 default 4:
+        "How many contacts one user may have.",
+        "Each one is a way in for whoever holds it; four are a work and a private address and two phones.";
+    alert_wrong_passcodes "alert.wrong-passcodes" "passcodes" 1..=3 default 1:
+        "From which wrong passcode at one challenge on the user, and the operators, are told that somebody knows the password; at most once in ten minutes.",
+        "Whoever has a stolen password often tries no more than once; raise it where typing errors make too many messages.";
     send_pause "send.pause" "seconds" 0..=300 default 20:
         "How long F5=Resend does nothing after a passcode was sent.",
         "Mail needs some seconds; impatience should not use up the budget.";

@@ -1,6 +1,7 @@
 //! An administrator at work on the store: every change is audited with who made it.
 
 use std::env;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -9,6 +10,9 @@ use super::Global;
 use crate::audit::{Entry, Event, Outcome};
 use crate::config::Config;
 use crate::control::{self, Answer, Command};
+use crate::delivery::{Names, Post};
+use crate::key::Key;
+use crate::notify::Couriers;
 use crate::store::Store;
 use crate::system::System;
 
@@ -17,6 +21,7 @@ pub(crate) struct Admin {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) now: Timestamp,
+    pub(crate) system: System,
 }
 
 impl Admin {
@@ -27,7 +32,20 @@ impl Admin {
         if let Some(latest) = store.latest_time().await? {
             system.not_before(latest);
         }
-        Ok(Self { config, store, now: system.now() })
+        Ok(Self { config, store, now: system.now(), system })
+    }
+
+    /// Writes messages and queues them for the running gateway.
+    pub(crate) fn post(&self) -> anyhow::Result<Post> {
+        let key = Key::open(&self.config.gateway.key_file, &self.system)?;
+        let (names, alerts) = (Names::of(&self.config), self.config.alerts.clone());
+        let nobody_waits = (Duration::ZERO, Duration::ZERO);
+        Ok(Post::new(self.store.clone(), &key, names, self.system.clone(), alerts, nobody_waits))
+    }
+
+    /// Relays and providers, to hand over by itself.
+    pub(crate) fn couriers(&self) -> anyhow::Result<Couriers> {
+        Ok(Couriers::open(&self.config, &self.config.open()?)?)
     }
 
     /// An entry of a change: what was done, in words; who did it is added.

@@ -9,7 +9,7 @@ use proxy_tn5250::gate::{AutoSignOn, Order, Printers, SignOnFields};
 use serde::Serialize;
 
 use super::{Global, USAGE, print_json};
-use crate::config::{Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, SmtpTls};
+use crate::config::{Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, SmsHow, Smtp, SmtpTls};
 use crate::tls::ClientCertificates;
 
 /// Check the configuration and the files it names, and say what would run.
@@ -53,14 +53,20 @@ fn summary(config: &Config) -> String {
     let _ = writeln!(text, "  gateway   {} (node {}), time zone {zone}", gateway.name, gateway.node);
     let _ = writeln!(text, "  store     {}", gateway.store.display());
     let _ = writeln!(text, "  control   {}", gateway.control.display());
-    let smtp = &config.smtp;
-    let tls = match smtp.tls {
-        SmtpTls::None => "without TLS",
-        SmtpTls::Starttls => "STARTTLS",
-        SmtpTls::Implicit => "TLS",
-    };
-    let login = smtp.login.as_ref().map(|login| format!(" as {}", login.username)).unwrap_or_default();
-    let _ = writeln!(text, "  mail      from {} by {}:{} ({tls}){login}", smtp.from, smtp.host, smtp.port);
+    let _ = writeln!(text, "  mail      from {} by {}", config.smtp.from, relay(&config.smtp));
+    for fallback in &config.smtp_fallbacks {
+        let _ = writeln!(text, "            else by {}", relay(fallback));
+    }
+    for sms in &config.sms {
+        let how = match &sms.how {
+            SmsHow::Twilio { account, .. } => format!("Twilio, account {account}"),
+            SmsHow::Http { url, .. } => url.clone(),
+        };
+        let _ = writeln!(text, "  sms       {} by {how}", sms.name);
+    }
+    if !config.alerts.is_empty() {
+        let _ = writeln!(text, "  alerts    to {}", config.alerts.join(", "));
+    }
     for (index, host) in config.hosts.iter().enumerate() {
         let tls = host.tls.as_ref().map_or("WITHOUT TLS", |tls| trust(&tls.trust));
         let order = match host.gate.order {
@@ -98,6 +104,17 @@ fn summary(config: &Config) -> String {
         }
     }
     text
+}
+
+fn relay(smtp: &Smtp) -> String {
+    let tls = match smtp.tls {
+        SmtpTls::None => "without TLS",
+        SmtpTls::Starttls => "STARTTLS",
+        SmtpTls::Implicit => "TLS",
+    };
+    let login = smtp.login.as_ref().map(|login| format!(" as {}", login.username));
+    let oauth = smtp.oauth.as_ref().map(|oauth| format!(" as {} by access token", oauth.username));
+    format!("{}:{} ({tls}){}", smtp.host, smtp.port, login.or(oauth).unwrap_or_default())
 }
 
 const fn trust(trust: &HostTrust) -> &'static str {

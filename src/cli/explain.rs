@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 }
 
 async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> {
-    let Snapshot { rules, history, contact, .. } = admin.store.snapshot(attempt.clone()).await?;
+    let Snapshot { rules, history, contacts, .. } = admin.store.snapshot(attempt.clone()).await?;
     let (decision, steps) = policy::explain(&rules, attempt, &history);
     let mut steps: Vec<Step> = steps
         .into_iter()
@@ -111,9 +111,9 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         .collect();
     let (mut effect, mut meant, mut reason) = (decision.effect, decision.meant, decision.reason.code());
     let mut to_change = fill(decision.reason.remedy(), attempt, decision.account.or(decision.rule));
-    if let (Effect::Challenge, Some(contact)) = (decision.meant, contact) {
+    if let (Effect::Challenge, Some(contact)) = (decision.meant, contacts.first()) {
         let settings = &rules.settings;
-        let sent = admin.store.sent(attempt, settings.clone()).await?;
+        let sent = admin.store.sent(attempt, Some(contact.id), settings.clone()).await?;
         let (window, minutes) = (sent.by_user_in_window, settings.send_window);
         let used_up = sent.used_up(settings).map(Opened::code);
         let share = if sent.known {
@@ -128,17 +128,35 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         steps.push(Step {
             step: "budget",
             finding: format!(
-                "to {}; sent to the user: {window} of {} in {minutes} minutes, {} of {} in 24 hours; for the source: {} of {}; {share}",
+                "to {}; sent to the user: {window} of {} in {minutes} minutes, {} of {} in 24 hours; for the source: {} of {}; to the contact: {} of {}, {} of {} in 24 hours; in all: {} of {}; {share}",
                 policy::challenge::mask(&contact.address),
                 settings.send_per_user,
                 sent.by_user_in_day,
                 settings.send_per_day,
                 sent.by_source_in_window,
-                settings.send_per_source
+                settings.send_per_source,
+                sent.by_contact_in_window,
+                settings.send_per_contact,
+                sent.by_contact_in_day,
+                settings.send_per_contact_day,
+                sent.in_all_in_window,
+                settings.send_total
             ),
             decides: used_up.map(|_| Effect::Deny.to_string()),
         });
-        if let Some(code) = used_up {
+        let switch = admin.store.sender().await?;
+        if switch.stopped {
+            steps.push(Step {
+                step: "sender",
+                finding: format!("an administrator stopped the sending of messages: {}", switch.reason),
+                decides: Some(Effect::Deny.to_string()),
+            });
+            (reason, meant) = (Opened::Stopped.code(), Effect::Deny);
+            to_change = "sallyport sender start".to_owned();
+            if effect == Effect::Challenge {
+                effect = Effect::Deny;
+            }
+        } else if let Some(code) = used_up {
             (reason, meant) = (code, Effect::Deny);
             to_change = "wait, or raise what send.* allows (sallyport settings list)".to_owned();
             if effect == Effect::Challenge {

@@ -5,16 +5,19 @@
 
 mod admin;
 mod audit;
+mod carrier;
 mod check;
 mod completions;
 mod contact;
 mod demo;
 mod explain;
 mod network;
+mod sender;
 mod serve;
 mod service;
 mod session;
 mod settings;
+mod template;
 mod terminal;
 mod user;
 
@@ -29,6 +32,7 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
+use crate::delivery;
 use crate::store;
 use crate::tls;
 
@@ -47,7 +51,7 @@ First steps:
   sallyport demo                                try it, with nothing else installed
   sallyport check --config sallyport.toml       is the configuration right, and what would run
   sallyport serve --config sallyport.toml       run it
-  sallyport user add ANNA --email anna@example.com
+  sallyport user add ANNA --email anna@example.com --verified
   sallyport explain --user ANNA --from 192.0.2.7 --service telnet
 
 Exit codes:
@@ -75,6 +79,9 @@ enum Command {
     Check(check::Args),
     User(user::Args),
     Contact(contact::Args),
+    Carrier(carrier::Args),
+    Template(template::Args),
+    Sender(sender::Args),
     Network(network::Args),
     Service(service::Args),
     Settings(settings::Args),
@@ -176,23 +183,29 @@ pub fn main() -> ExitCode {
 async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Audit(args) => audit::run(args, &global).await,
+        Command::Carrier(args) => carrier::run(args, &global).await,
         Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
         Command::Contact(args) => contact::run(args, &global).await,
         Command::Demo(args) => demo::run(args, &global).await,
         Command::Explain(args) => explain::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
+        Command::Sender(args) => sender::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
         Command::Settings(args) => settings::run(args, &global).await,
+        Command::Template(args) => template::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,
         Command::User(args) => user::run(args, &global).await,
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let store = error.downcast_ref::<store::Error>();
+    let store = error.downcast_ref::<store::Error>().or_else(|| match error.downcast_ref::<delivery::Fault>() {
+        Some(delivery::Fault::Store(error)) => Some(error),
+        Some(delivery::Fault::NoRandomness(_) | delivery::Fault::Broken(_)) | None => None,
+    });
     let missing = matches!(store, Some(store::Error::Missing(_) | store::Error::Setting(SettingError::Unknown(_))));
     if error.is::<NotFound>() || missing {
         NOT_FOUND.into()

@@ -6,10 +6,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Global, print_line};
-use crate::config::Config;
-use crate::guard::{Guard, Names};
+use crate::config::{Config, Open};
+use crate::delivery::{self, Worker};
+use crate::guard::Guard;
 use crate::key::Key;
-use crate::notify::{Mailer, SmtpSettings};
 use crate::serve;
 use crate::store::Store;
 use crate::system::{self, System};
@@ -35,7 +35,7 @@ pub(crate) async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode
     system::forbid_core_dumps()?;
     let descriptors = raise_descriptors();
     let config = global.load()?;
-    let mut open = config.open()?;
+    let open = config.open()?;
     let sessions = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_KEPT) / 2;
     if sessions < config.limits.connections {
         let connections = config.limits.connections;
@@ -48,8 +48,8 @@ pub(crate) async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode
     }
     let mut stop = Signals::new()?;
     let system = System::new();
-    let guard = guard(&config, open.smtp_password.take(), &system).await?;
-    let running = serve::start(&config, open, guard, system).await?;
+    let (guard, worker) = guard(&config, &open, &system).await?;
+    let running = serve::start(&config, open, guard, worker, system).await?;
     for bound in &running.listeners {
         let serve::Bound { listener, service, address, host } = bound;
         tracing::info!(%listener, %service, %address, %host, "listening");
@@ -63,20 +63,11 @@ pub(crate) async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode
     }
 }
 
-async fn guard(
-    config: &Config,
-    smtp_password: Option<policy::Secret<String>>,
-    system: &System,
-) -> anyhow::Result<Guard> {
+async fn guard(config: &Config, open: &Open, system: &System) -> anyhow::Result<(Guard, Worker)> {
     let store = Store::open(&config.gateway.store, system.now()).await?;
     let key = Key::open(&config.gateway.key_file, system)?;
-    let mailer = Mailer::new(&SmtpSettings::from_config(&config.smtp, smtp_password))?;
-    let names = Names {
-        gateway: config.gateway.name.clone(),
-        node: config.gateway.node.clone(),
-        time_zone: config.gateway.time_zone.clone(),
-    };
-    Ok(Guard::open(store, mailer, key, names, system.clone()).await?)
+    let (post, worker) = delivery::open(config, open, store, &key, system.clone())?;
+    Ok((Guard::open(post, key, system.clone()).await?, worker))
 }
 
 /// Logs where a panic was, never with which words: those may hold what was on the wire.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::SmtpTls;
+use crate::notify::BodyForm;
 use crate::tls::ClientCertificates;
 
 /// The whole file.
@@ -18,6 +19,10 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) gateway: Gateway,
     pub(super) smtp: Option<Spanned<Smtp>>,
+    #[serde(default)]
+    pub(super) sms: Vec<Spanned<Sms>>,
+    #[serde(default)]
+    pub(super) alerts: Alerts,
     #[serde(default)]
     pub(super) host: Vec<Spanned<Host>>,
     #[serde(default)]
@@ -51,6 +56,76 @@ pub(super) struct Smtp {
     pub(super) from: Spanned<String>,
     pub(super) reply_to: Option<Spanned<String>>,
     pub(super) timeout_seconds: Option<Spanned<u32>>,
+    pub(super) oauth: Option<Spanned<OAuth>>,
+    #[serde(default)]
+    pub(super) fallback: Vec<Spanned<Fallback>>,
+}
+
+/// Another relay: all of [`Smtp`] but for the sender.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fallback {
+    pub(super) host: Spanned<String>,
+    pub(super) port: Option<Spanned<u16>>,
+    pub(super) tls: Option<SmtpTls>,
+    pub(super) allow_plaintext: Option<Spanned<bool>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
+    pub(super) oauth: Option<Spanned<OAuth>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OAuth {
+    pub(super) token_url: Spanned<String>,
+    pub(super) client_id: Spanned<String>,
+    pub(super) client_secret: Option<Spanned<String>>,
+    pub(super) client_secret_file: Option<Spanned<String>>,
+    pub(super) refresh_token: Option<Spanned<String>>,
+    pub(super) refresh_token_file: Option<Spanned<String>>,
+    pub(super) scope: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sms {
+    pub(super) name: Spanned<String>,
+    pub(super) kind: Spanned<SmsKind>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) account: Option<Spanned<String>>,
+    pub(super) api_key: Option<Spanned<String>>,
+    pub(super) from: Option<Spanned<String>>,
+    pub(super) service: Option<Spanned<String>>,
+    pub(super) method: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) headers: std::collections::BTreeMap<String, Spanned<String>>,
+    pub(super) content: Option<Spanned<BodyForm>>,
+    pub(super) body: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) success: Vec<Spanned<u16>>,
+    pub(super) secret: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
+}
+
+/// How a provider of text messages is spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SmsKind {
+    Twilio,
+    Http,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alerts {
+    #[serde(default)]
+    pub(super) email: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,14 +8,19 @@ use rustls::{ClientConfig, ServerConfig};
 use zeroize::Zeroizing;
 
 use super::problem::Problem;
-use super::{Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, Password};
+use super::{
+    Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, Password, RelaySecrets, Sms, SmsHow, Smtp,
+};
+use crate::notify::{SmsKind, SmsSettings};
 use crate::tls::{self, Trust};
 
 /// What was read from the files.
 #[derive(Debug)]
 pub struct Open {
-    /// The password at the mail relay.
-    pub smtp_password: Option<Secret<String>>,
+    /// What was read for each mail relay, `[smtp]` first.
+    pub relays: Vec<RelaySecrets>,
+    /// The SMS providers, with their secrets.
+    pub sms: Vec<SmsSettings>,
     /// For each of [`Config::listeners`], how it speaks TLS.
     pub listeners: Vec<Option<Arc<ServerConfig>>>,
     /// For each of [`Config::hosts`], how to speak TLS to it, and its name.
@@ -27,14 +32,8 @@ pub struct Open {
 /// Reads the files that `config` names.
 pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
     let mut reader = Reader { config, problems: Vec::new() };
-    let smtp_password = match config.smtp.login.as_ref().map(|login| &login.password) {
-        None => None,
-        Some(Password::Here(password)) => Some(password.clone()),
-        Some(Password::File(name)) => reader.password(name),
-    };
-    if let Some(name) = &config.smtp.ca_file {
-        reader.take(name, tls::roots(&name.path));
-    }
+    let relays = std::iter::once(&config.smtp).chain(&config.smtp_fallbacks).map(|relay| reader.relay(relay)).collect();
+    let sms = config.sms.iter().filter_map(|sms| reader.sms(sms)).collect();
     let listeners = config.listeners.iter().map(|listener| reader.listener(listener.tls.as_ref()?)).collect();
     let hosts = config.hosts.iter().map(|host| reader.host(host.tls.as_ref()?, false)).collect();
     let mut ftp_hosts = Vec::new();
@@ -45,7 +44,7 @@ pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
         ftp_hosts.push(trust.and_then(|trust| reader.host(trust, host.ftp.tls12_only)));
     }
     if reader.problems.is_empty() {
-        Ok(Open { smtp_password, listeners, hosts, ftp_hosts })
+        Ok(Open { relays, sms, listeners, hosts, ftp_hosts })
     } else {
         Err(ConfigError::Invalid(reader.problems))
     }
@@ -68,6 +67,52 @@ impl Reader<'_> {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
+    }
+
+    fn secret(&mut self, secret: Option<&Password>) -> Option<Secret<String>> {
+        match secret? {
+            Password::Here(secret) => Some(secret.clone()),
+            Password::File(name) => self.password(name),
+        }
+    }
+
+    fn relay(&mut self, relay: &Smtp) -> RelaySecrets {
+        for name in relay.ca_file.iter().chain(relay.oauth.iter().filter_map(|oauth| oauth.ca_file.as_ref())) {
+            self.take(name, tls::roots(&name.path));
+        }
+        let oauth = relay.oauth.as_ref();
+        RelaySecrets {
+            password: self.secret(relay.login.as_ref().map(|login| &login.password)),
+            client_secret: self.secret(oauth.and_then(|oauth| oauth.client_secret.as_ref())),
+            refresh_token: self.secret(oauth.and_then(|oauth| oauth.refresh_token.as_ref())),
+        }
+    }
+
+    fn sms(&mut self, sms: &Sms) -> Option<SmsSettings> {
+        if let Some(name) = &sms.ca_file {
+            self.take(name, tls::roots(&name.path))?;
+        }
+        let secret = self.secret(sms.secret.as_ref());
+        let kind = match &sms.how {
+            SmsHow::Twilio { url, account, username, sender } => SmsKind::Twilio {
+                url: url.clone(),
+                account: account.clone(),
+                username: username.clone(),
+                secret: secret?,
+                sender: sender.clone(),
+            },
+            SmsHow::Http { url, method, headers, body, form, success } => SmsKind::Http {
+                url: url.clone(),
+                method: method.clone(),
+                headers: headers.clone(),
+                body: body.clone(),
+                form: *form,
+                success: success.clone(),
+                secret,
+            },
+        };
+        let ca_file = sms.ca_file.as_ref().map(|name| name.path.clone());
+        Some(SmsSettings { name: sms.name.clone(), kind, timeout: sms.timeout, ca_file })
     }
 
     fn password(&mut self, name: &FileName) -> Option<Secret<String>> {
@@ -173,7 +218,7 @@ client_certificates = "required"
     #[test]
     fn files_are_read() {
         let open = open(&folder()).unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert_eq!(open.smtp_password.unwrap().expose(), "hunter2");
+        assert_eq!(open.relays[0].password.as_ref().unwrap().expose(), "hunter2");
         assert!(open.listeners[0].is_some() && open.hosts[0].is_some());
     }
 

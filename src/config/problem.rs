@@ -135,13 +135,16 @@ impl Source {
     }
 }
 
-/// Where values of keys that end in `password` stand: what follows the `=`, to the end of the line or of the
+/// Words that the keys of secrets end in.
+const SECRET_KEYS: [&str; 4] = ["password", "secret", "refresh_token", "uthorization"];
+
+/// Where values of keys that end in `password` or another of [`SECRET_KEYS`] stand: what follows the `=`, to the end of the line or of the
 /// multi-line string.
 ///
 /// It works on text and not on parsed TOML, since a file that is no TOML must not tell its secrets either.
 fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
-    for (at, key) in text.match_indices("password") {
+    for (at, key) in SECRET_KEYS.iter().flat_map(|key| text.match_indices(key)) {
         let after = at + key.len();
         let rest = text.get(after..).unwrap_or_default();
         let value = rest.trim_start_matches(['"', '\'']).trim_start_matches([' ', '\t']);

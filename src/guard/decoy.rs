@@ -50,13 +50,13 @@ impl Inner {
             self.store.append(entry).await?;
             return Ok(refuse(Notice::Refused));
         };
-        let challenge = self.draft(attempt, settings, &address)?;
+        let challenge = self.draft(attempt, settings, &address, policy::ContactKind::Email.as_str())?;
         let new = NewChallenge {
             challenge: challenge.clone(),
             attempt: attempt.clone(),
             user: user.clone(),
             connection: peer.connection.to_string(),
-            contact: None,
+            parcel: None,
             hash: Vec::new(),
             resend: matches!(cause, Cause::Resend(_)),
         };
@@ -64,7 +64,13 @@ impl Inner {
         let entry = Entry { challenge: Some(challenge.id.clone()), ..entry };
         match self.store.open_challenge(new, settings.clone(), entry).await? {
             Opened::Open => {}
-            kept @ (Opened::TooSoon | Opened::UserBudget | Opened::PairBudget | Opened::SourceBudget) => {
+            kept @ (Opened::TooSoon
+            | Opened::UserBudget
+            | Opened::PairBudget
+            | Opened::SourceBudget
+            | Opened::ContactBudget
+            | Opened::TotalBudget
+            | Opened::Stopped) => {
                 return self.not_sent(peer, attempt, user, kept, cause).await;
             }
         }

@@ -32,7 +32,7 @@ use policy::{
 use tokio_util::sync::CancellationToken;
 
 use super::place::{Check, Kept, Place, Turn, after};
-use super::{Cause, EMAIL, Fault, Inner, Peer, Tried, refuse};
+use super::{Cause, Fault, Inner, Peer, Tried, refuse};
 use crate::audit::{Entry, Event, Outcome};
 use crate::store::{self, Challenge, Contact, Fate, Latest, Snapshot};
 
@@ -231,7 +231,7 @@ struct LogOn<'a> {
     /// The name of the place: what its passwords and passcodes belong to.
     owner: String,
     rules: Rules,
-    contact: Option<Contact>,
+    contacts: Vec<Contact>,
     way: Option<Way>,
     /// What hosts have refused of the user in a row, by whatever service.
     refused: Tally,
@@ -254,10 +254,10 @@ impl<'a> LogOn<'a> {
         let place = Place::new(peer, user);
         let turn = guard.places.turn(&place).await?;
         let attempt = guard.attempt(peer, Some(user.clone()));
-        let Snapshot { rules, history, contact, way } = guard.store.snapshot(attempt.clone()).await?;
+        let Snapshot { rules, history, contacts, way } = guard.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, &attempt, &history);
         let refused = history.user_tally;
-        Ok(Self { guard, peer, user, attempt, turn, owner: place.name(), rules, contact, way, refused, decision })
+        Ok(Self { guard, peer, user, attempt, turn, owner: place.name(), rules, contacts, way, refused, decision })
     }
 
     /// Refuses where rules or a lock deny; whatever was open or kept here ends with it.
@@ -438,6 +438,8 @@ impl<'a> LogOn<'a> {
 
     /// Takes one use off the window that is open.
     async fn use_window(&mut self, what: &str) -> Result<(), Fault> {
+        let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
+        let factor = latest.map(|latest| latest.challenge.factor);
         let Some(window) = &mut self.turn.window else { return Err(Fault::Gone) };
         window.uses_left = window.uses_left.saturating_sub(1);
         let (challenge, left) = (window.challenge.clone(), window.uses_left);
@@ -446,7 +448,7 @@ impl<'a> LogOn<'a> {
         }
         let entry =
             self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, Outcome::Allowed).reason("ftp-window");
-        let entry = Entry { challenge: Some(challenge), factor: Some(EMAIL.to_owned()), ..entry };
+        let entry = Entry { challenge: Some(challenge), factor, ..entry };
         self.guard.store.append(entry.detail(&format!("{what}; {left} uses left"))).await?;
         Ok(())
     }
@@ -530,7 +532,7 @@ impl<'a> LogOn<'a> {
     /// Makes a challenge and sends its passcode. Where the relay is slow, the client is told before it has answered.
     async fn send(&self) -> Result<Verdict, Fault> {
         let (guard, peer, attempt) = (Arc::clone(self.guard), self.peer.clone(), self.attempt.clone());
-        let (settings, contact) = (self.rules.settings.clone(), self.contact.clone());
+        let (settings, contact) = (self.rules.settings.clone(), self.contacts.first().cloned());
         let entry = self.guard.decided(self.peer, &self.attempt, self.decision);
         let mut sending =
             tokio::spawn(
@@ -602,7 +604,7 @@ impl<'a> LogOn<'a> {
 
     fn entry(&self, latest: &Latest, outcome: Outcome, reason: &str) -> Entry {
         let entry = self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, outcome).reason(reason);
-        Entry { challenge: Some(latest.challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry }
+        Entry { challenge: Some(latest.challenge.id.clone()), factor: Some(latest.challenge.factor.clone()), ..entry }
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Peer;
-use super::seal::Sealed;
+use crate::seal::Sealed;
 use crate::system::System;
 
 /// The most places that are kept.
@@ -320,8 +320,8 @@ mod tests {
 
     use super::*;
     use crate::guard::ConnectionId;
-    use crate::guard::seal::Sealer;
     use crate::key::Key;
+    use crate::seal::Sealer;
     use crate::testing::Folder;
 
     fn place(number: usize) -> Place {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     fn sealed(folder: &Folder) -> Sealed {
-        let sealer = Sealer::new(&Key::open(&folder.path("key"), &System::new()).unwrap());
+        let sealer = Sealer::new(&Key::open(&folder.path("key"), &System::new()).unwrap(), "test");
         sealer.seal(b"", &policy::Secret::new(b"secret".to_vec())).unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! The guard over a real store and a real mail relay on loopback: how one gets in, and all the ways one does not.
 
 mod logon;
+mod sending;
 mod strangers;
 
 use std::fs;
@@ -9,8 +10,9 @@ use std::time::Duration;
 use policy::Treatment;
 
 use super::*;
-use crate::notify::SmtpSettings;
-use crate::store::{Filter, Line};
+use crate::delivery::Worker;
+use crate::notify::{Couriers, Mailer, SmtpSettings};
+use crate::store::{Filter, Line, NewContact};
 use crate::testing::{Folder, Manner, Relay};
 
 struct World {
@@ -30,13 +32,17 @@ impl World {
     async fn with(manner: Manner) -> Self {
         let (folder, system) = (Folder::new(), System::stopped());
         let relay = Relay::start(manner).await;
-        let settings = SmtpSettings { timeout: Duration::from_millis(500), ..relay.settings() };
-        let (store, guard) = start(&folder, &system, Mailer::new(&settings).unwrap()).await;
+        let settings = SmtpSettings { timeout: Duration::from_secs(3), ..relay.settings() };
+        let (store, guard) = start(&folder, &system, Some(Mailer::new(&settings).unwrap())).await;
         let world = Self { folder, system, relay, store, guard };
         for name in ["ANNA", "BERT"] {
             world.store.add_user(name.parse().unwrap(), false, String::new(), world.change()).await.unwrap();
         }
-        world.store.add_contact(anna().unwrap(), "anna@example.com".to_owned(), world.change()).await.unwrap();
+        world
+            .store
+            .add_contact(anna().unwrap(), vouched("anna@example.com"), world.change(), Vec::new())
+            .await
+            .unwrap();
         world
     }
 
@@ -103,12 +109,24 @@ impl World {
     }
 }
 
-async fn start(folder: &Folder, system: &System, mailer: Mailer) -> (Store, Guard) {
+/// A guard, and a worker where there is a mailer.
+async fn start(folder: &Folder, system: &System, mailer: Option<Mailer>) -> (Store, Guard) {
     let store = Store::open(&folder.path("store.db"), system.now()).await.unwrap();
     let key = Key::open(&folder.path("key"), system).unwrap();
-    let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: TimeZone::UTC };
-    let guard = Guard::open(store.clone(), mailer, key, names, system.clone()).await.unwrap();
+    let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: jiff::tz::TimeZone::UTC };
+    let patience = mailer.as_ref().map_or(Duration::ZERO, Mailer::timeout);
+    let post = Post::new(store.clone(), &key, names, system.clone(), Vec::new(), (patience, patience));
+    if let Some(mailer) = mailer {
+        let worker = Worker::new(post.clone(), Couriers::new(vec![mailer], Vec::new()));
+        tokio::spawn(worker.run(tokio_util::sync::CancellationToken::new()));
+    }
+    let guard = Guard::open(post, key, system.clone()).await.unwrap();
     (store, guard)
+}
+
+/// An address for which an administrator vouches.
+fn vouched(address: &str) -> NewContact {
+    NewContact::vouched(policy::ContactKind::Email, address)
 }
 
 fn anna() -> Option<User> {
@@ -197,7 +215,11 @@ async fn a_passcode_is_bound_to_user_connection_host_and_service() {
     }
     let ftp = world.key(&other_service, &code).await;
     assert!(matches!(ftp, Verdict::Refuse { notice: Notice::Refused, close: false }), "{ftp:?}");
-    world.store.add_contact(user("BERT").unwrap(), "bert@example.com".to_owned(), world.change()).await.unwrap();
+    world
+        .store
+        .add_contact(user("BERT").unwrap(), vouched("bert@example.com"), world.change(), Vec::new())
+        .await
+        .unwrap();
     let question = Question::Answer { user: user("BERT"), answer: Answer::Passcode(code.clone()) };
     refused(world.guard.answer(&peer, question).await, Notice::Refused);
     // A challenge of its own on another connection does not help either.
@@ -472,7 +494,7 @@ async fn whoever_guesses_and_hangs_up_has_guessed() {
 #[tokio::test]
 async fn one_passcode_keyed_twice_at_once_lets_in_once() {
     let world = World::new().await;
-    let (_, second) = start(&world.folder, &world.system, Mailer::without_relay()).await;
+    let (_, second) = start(&world.folder, &world.system, None).await;
     for _ in 0..3 {
         let peer = world.abroad();
         prompt(world.sign_on(&peer, anna()).await);
@@ -514,7 +536,7 @@ async fn locks_outlive_reconnecting_and_restarting() {
 
     let World { folder, system, relay, store, guard } = world;
     drop((store, guard));
-    let (store, guard) = start(&folder, &system, Mailer::new(&relay.settings()).unwrap()).await;
+    let (store, guard) = start(&folder, &system, Some(Mailer::new(&relay.settings()).unwrap())).await;
     let world = World { folder, system, relay, store, guard };
     refused(world.sign_on(&world.abroad(), anna()).await, Notice::Refused);
     assert_eq!(world.last_reason(Event::SignOn).await, "user-locked");
@@ -592,7 +614,7 @@ async fn rules_that_change_during_the_prompt_count() {
     let peer = world.abroad();
     prompt(world.sign_on(&peer, anna()).await);
     let code = world.relay.passcode();
-    let (cli, _) = start(&world.folder, &world.system, Mailer::without_relay()).await;
+    let (cli, _) = start(&world.folder, &world.system, None).await;
     cli.set_user_enabled(anna().unwrap(), false, world.change()).await.unwrap();
     refused(world.key(&peer, &code).await, Notice::Refused);
     cli.set_user_enabled(anna().unwrap(), true, world.change()).await.unwrap();
@@ -702,7 +724,7 @@ async fn another_key_fits_no_passcode() {
     prompt(world.sign_on(&peer, anna()).await);
     let code = world.relay.passcode();
     fs::remove_file(world.folder.path("key")).unwrap();
-    let (_, other) = start(&world.folder, &world.system, Mailer::without_relay()).await;
+    let (_, other) = start(&world.folder, &world.system, None).await;
     let question = Question::Answer { user: anna(), answer: Answer::Passcode(code) };
     assert_eq!(prompt(other.answer(&peer, question).await).message, Some(Message::Wrong));
 }
@@ -715,7 +737,7 @@ async fn a_clock_behind_the_audit_goes_on_from_there() {
     let later = world.system.now();
     let behind = System::new();
     assert!(behind.now() < later);
-    start(&world.folder, &behind, Mailer::without_relay()).await;
+    start(&world.folder, &behind, None).await;
     assert!(behind.now() >= later);
 }
 

@@ -6,7 +6,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{Error, millis};
 
 /// The steps, the first one is number 1. Steps that have been released are never changed.
-const STEPS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const STEPS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
 /// Runs the steps that the store has not seen.
 pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! What outlives a connection: users, contacts, networks, service accounts, settings, challenges, failures, admissions and the audit, in SQLite.
+//! What outlives a connection: users, contacts, networks, service accounts, settings, challenges, messages on their way, failures, admissions and the audit, in SQLite.
 //!
 //! ```text
 //!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit
@@ -12,10 +12,15 @@
 
 mod account;
 mod audit;
+mod carrier;
 mod challenge;
+mod contact;
 mod hostcheck;
+mod message;
 mod migration;
+mod outbox;
 mod rule;
+mod sender;
 mod snapshot;
 mod user;
 
@@ -33,11 +38,16 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 pub use audit::{Filter, Line};
+pub use carrier::Carrier;
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
+pub use contact::{Confirmed, Contact, NewContact};
 pub use hostcheck::Budget;
+pub use message::{Stationery, StoredText};
+pub use outbox::{Claimed, DOWN_AFTER, Kind, Parcel, Settlement, State, Turn, Whereabouts, Word};
 pub use rule::StoredSetting;
+pub use sender::{Health, Queue, SenderStatus, Switch, WorkerSeen};
 pub use snapshot::Snapshot;
-pub use user::{CONTACTS_MAX, Contact, UserRecord};
+pub use user::UserRecord;
 
 /// How long a call may take, waiting included.
 pub const CALL_MAX: Duration = Duration::from_secs(3);

@@ -3,20 +3,29 @@
 use policy::{Admission, Attempt, History, Rules, Scope, Standing, Way};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::user::{contacts, tally, way};
+use super::contact::contacts;
+use super::user::{tally, way};
 use super::{Contact, Error, Store, rule, source_key, timestamp};
 
-/// Rules, history and the contact to send to, all of one moment.
+/// Rules, history and the contacts to send to, all of one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The rules.
     pub rules: Rules,
     /// The history.
     pub history: History,
-    /// Where the user's passcodes go: the oldest contact.
-    pub contact: Option<Contact>,
+    /// Where the user's passcodes can go: the contacts that count, in the user's order.
+    pub contacts: Vec<Contact>,
     /// In which way the user gives passcodes by FTP; `None`: as the listener says.
     pub way: Option<Way>,
+}
+
+impl Snapshot {
+    /// Where the user's passcodes go where nobody chooses: the first contact that counts.
+    #[must_use]
+    pub fn contact(&self) -> Option<&Contact> {
+        self.contacts.first()
+    }
 }
 
 impl Store {
@@ -32,7 +41,7 @@ impl Store {
 fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Error> {
     let source = source_key(attempt.source);
     let mut history = History { source_tally: tally(connection, Scope::Source, "", &source)?, ..History::default() };
-    let (mut contact, mut given) = (None, None);
+    let (mut usable, mut given) = (Vec::new(), None);
     if let Some(user) = &attempt.user {
         let name = user.as_str();
         let registered: Option<(bool, bool, String)> = connection
@@ -40,10 +49,10 @@ fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Erro
             .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         if let Some((enabled, always, name)) = registered {
-            let held = contacts(connection, user)?;
-            let count = u32::try_from(held.len()).unwrap_or(u32::MAX);
+            usable = contacts(connection, user)?;
+            usable.retain(|contact| contact.verified_at.is_some());
+            let count = u32::try_from(usable.len()).unwrap_or(u32::MAX);
             history.user = Some(Standing { enabled, always, contacts: count });
-            contact = held.into_iter().next();
             given = way(&name)?;
         }
         history.user_tally = tally(connection, Scope::User, name, "")?;
@@ -61,5 +70,5 @@ fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Erro
             history.admission = Some(Admission { since: timestamp(since)?, uses });
         }
     }
-    Ok(Snapshot { rules: rule::rules(connection)?, history, contact, way: given })
+    Ok(Snapshot { rules: rule::rules(connection)?, history, contacts: usable, way: given })
 }

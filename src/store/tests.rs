@@ -14,6 +14,11 @@ fn user() -> User {
     "ANNA".parse().unwrap()
 }
 
+/// An address for which an administrator vouches.
+fn vouched(address: &str) -> NewContact {
+    NewContact::vouched(policy::ContactKind::Email, address)
+}
+
 fn entry(system: &System) -> Entry {
     Entry::new(system.now(), "node", Event::Changed, Outcome::Noted)
 }
@@ -96,7 +101,7 @@ async fn two_processes_migrate_once() {
     }
     let connection = Connection::open(folder.path("store.db")).unwrap();
     let count: i64 = connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 2, "each step once");
+    assert_eq!(count, 3, "each step once");
 }
 
 #[tokio::test]
@@ -151,17 +156,27 @@ async fn users_and_contacts() {
     let store = open(&folder, &system).await;
     let entry = || entry(&system);
     assert!(matches!(store.user(user()).await, Err(Error::Missing(_))));
-    assert!(matches!(store.add_contact(user(), "a@example.com".to_owned(), entry()).await, Err(Error::Missing(_))));
+    assert!(matches!(
+        store.add_contact(user(), vouched("a@example.com"), entry(), Vec::new()).await,
+        Err(Error::Missing(_))
+    ));
     store.add_user(user(), false, "Accounts".to_owned(), entry()).await.unwrap();
     assert!(matches!(store.add_user(user(), false, String::new(), entry()).await, Err(Error::Exists(_))));
     for number in 1..=4 {
-        let id = store.add_contact(user(), format!("a{number}@example.com"), entry()).await.unwrap();
+        let id =
+            store.add_contact(user(), vouched(&format!("a{number}@example.com")), entry(), Vec::new()).await.unwrap();
         assert_eq!(id, number);
     }
-    assert!(matches!(store.add_contact(user(), "A1@EXAMPLE.com".to_owned(), entry()).await, Err(Error::Exists(_))));
-    assert!(matches!(store.add_contact(user(), "a5@example.com".to_owned(), entry()).await, Err(Error::Full(_))));
-    store.remove_contact(user(), 1, entry()).await.unwrap();
-    assert!(matches!(store.remove_contact(user(), 1, entry()).await, Err(Error::Missing(_))));
+    assert!(matches!(
+        store.add_contact(user(), vouched("A1@EXAMPLE.com"), entry(), Vec::new()).await,
+        Err(Error::Exists(_))
+    ));
+    assert!(matches!(
+        store.add_contact(user(), vouched("a5@example.com"), entry(), Vec::new()).await,
+        Err(Error::Full(_))
+    ));
+    store.remove_contact(user(), 1, entry(), Vec::new()).await.unwrap();
+    assert!(matches!(store.remove_contact(user(), 1, entry(), Vec::new()).await, Err(Error::Missing(_))));
     store.set_user_enabled(user(), false, entry()).await.unwrap();
     store.set_user_always(user(), true, entry()).await.unwrap();
     let record = store.user(user()).await.unwrap();
@@ -169,7 +184,7 @@ async fn users_and_contacts() {
     assert_eq!(record.contacts[0].address, "a2@example.com");
     assert!(!serde_json::to_string(&record.contacts).unwrap().contains("a2@"), "masked");
     let snapshot = store.snapshot(attempt(&system)).await.unwrap();
-    assert_eq!(snapshot.contact, Some(record.contacts[0].clone()));
+    assert_eq!(snapshot.contact(), Some(&record.contacts[0]));
     store.remove_user(user(), entry()).await.unwrap();
     assert!(matches!(store.remove_user(user(), entry()).await, Err(Error::Missing(_))));
     assert!(store.users().await.unwrap().is_empty());

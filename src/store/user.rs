@@ -1,35 +1,14 @@
-//! Users and their contacts.
+//! Users.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use policy::{Tally, User, Way};
+use policy::{Language, Tally, User, Way};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
 
-use super::{Error, Store, audit, millis, source_key, timestamp};
+use super::contact::{Contact, contacts};
+use super::{Error, Store, audit, message, millis, source_key, timestamp};
 use crate::audit::Entry;
-
-/// How many contacts a user may have.
-pub const CONTACTS_MAX: usize = 4;
-
-/// Where a passcode can be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Contact {
-    /// Its number.
-    pub id: i64,
-    /// The e-mail address.
-    #[serde(serialize_with = "masked")]
-    pub address: String,
-    /// When it was added.
-    pub created_at: Timestamp,
-    /// When a passcode was last sent there.
-    pub sent_at: Option<Timestamp>,
-}
-
-fn masked<S: serde::Serializer>(address: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&policy::challenge::mask(address))
-}
 
 /// A registered user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +25,9 @@ pub struct UserRecord {
     pub comment: String,
     /// When the user was added.
     pub created_at: Timestamp,
-    /// The contacts, the oldest first; the first one is sent the passcodes.
+    /// The language of the user's messages; `None`: the setting's.
+    pub language: Option<Language>,
+    /// The contacts, in the user's order.
     pub contacts: Vec<Contact>,
     /// Failures in a row, wherever from.
     pub tally: Tally,
@@ -204,64 +185,16 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT lower(substr(address, instr(address, '@') + 1)) AS domain, count(*) FROM contacts
-                 GROUP BY domain ORDER BY domain",
+                 WHERE kind = 'email' AND verified_at IS NOT NULL GROUP BY domain ORDER BY domain",
             )?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
-
-    /// Adds a contact and gives its number.
-    ///
-    /// # Errors
-    /// [`Error::Missing`], [`Error::Exists`], [`Error::Full`], or the store does not answer.
-    pub async fn add_contact(&self, user: User, address: String, entry: Entry) -> Result<i64, Error> {
-        self.write(move |connection| {
-            let known: bool = connection.query_row(
-                "SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1)",
-                [user.as_str()],
-                |row| row.get(0),
-            )?;
-            if !known {
-                return Err(missing(&user));
-            }
-            let held = contacts(connection, &user)?;
-            if held.iter().any(|contact| contact.address.eq_ignore_ascii_case(&address)) {
-                return Err(Error::Exists(format!("this contact of {user}")));
-            }
-            if held.len() >= CONTACTS_MAX {
-                return Err(Error::Full(format!("{user} has {CONTACTS_MAX} contacts, which is the most")));
-            }
-            let id = connection.query_row(
-                "INSERT INTO contacts (user, kind, address, created_at) VALUES (?1, 'email', ?2, ?3) RETURNING id",
-                params![user.as_str(), address, millis(entry.at)],
-                |row| row.get(0),
-            )?;
-            audit::append(connection, &entry)?;
-            Ok(id)
-        })
-        .await
-    }
-
-    /// Removes a contact of a user.
-    ///
-    /// # Errors
-    /// [`Error::Missing`], or the store does not answer.
-    pub async fn remove_contact(&self, user: User, id: i64, entry: Entry) -> Result<(), Error> {
-        self.write(move |connection| {
-            let gone =
-                connection.execute("DELETE FROM contacts WHERE user = ?1 AND id = ?2", params![user.as_str(), id])?;
-            if gone == 0 {
-                return Err(Error::Missing(format!("contact {id} of {user}")));
-            }
-            audit::append(connection, &entry)
-        })
-        .await
-    }
 }
 
-fn missing(user: &User) -> Error {
+pub(super) fn missing(user: &User) -> Error {
     Error::Missing(format!("user {user}"))
 }
 
@@ -280,6 +213,7 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
         enabled: row.get("enabled")?,
         always: row.get("always")?,
         way: way(&row.get::<_, String>("way")?)?,
+        language: message::language(&row.get::<_, String>("language")?)?,
         comment: row.get("comment")?,
         created_at: timestamp(row.get("created_at")?)?,
         contacts: contacts(connection, &name)?,
@@ -295,24 +229,6 @@ pub(super) fn way(text: &str) -> Result<Option<Way>, Error> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| Error::Unreadable("way of giving passcodes"))
-}
-
-/// The contacts of a user, the oldest first.
-pub(super) fn contacts(connection: &Connection, user: &User) -> Result<Vec<Contact>, Error> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, address, created_at, sent_at FROM contacts WHERE user = ?1 ORDER BY id")?;
-    let mut rows = statement.query([user.as_str()])?;
-    let mut contacts = Vec::new();
-    while let Some(row) = rows.next()? {
-        let sent_at: Option<i64> = row.get(3)?;
-        contacts.push(Contact {
-            id: row.get(0)?,
-            address: row.get(1)?,
-            created_at: timestamp(row.get(2)?)?,
-            sent_at: sent_at.map(timestamp).transpose()?,
-        });
-    }
-    Ok(contacts)
 }
 
 /// The failures in a row of `scope`; `user` or `source` is empty where the scope does not know it.

@@ -97,11 +97,11 @@ async fn where_a_user_is_known_strangers_use_up_nothing() {
     world.system.pass(91 * 24 * 60 * 60);
     world.guard.sweep().await.unwrap();
     let attempt = world.guard.0.attempt(&world.abroad(), anna());
-    assert!(!world.store.sent(&attempt, Settings::default()).await.unwrap().known);
+    assert!(!world.store.sent(&attempt, None, Settings::default()).await.unwrap().known);
     world.enter(&world.abroad()).await;
-    assert!(world.store.sent(&attempt, Settings::default()).await.unwrap().known);
+    assert!(world.store.sent(&attempt, None, Settings::default()).await.unwrap().known);
     world.store.remove_user(anna().unwrap(), world.change()).await.unwrap();
-    assert!(!world.store.sent(&attempt, Settings::default()).await.unwrap().known);
+    assert!(!world.store.sent(&attempt, None, Settings::default()).await.unwrap().known);
 }
 
 #[tokio::test]
@@ -110,7 +110,11 @@ async fn strangers_do_not_learn_who_is_registered() {
     world.set("lockout.delay", "0").await;
     world.set("send.pause", "0").await;
     world.store.add_user(user("CARL").unwrap(), false, String::new(), world.change()).await.unwrap();
-    world.store.add_contact(user("CARL").unwrap(), "carl@example.com".to_owned(), world.change()).await.unwrap();
+    world
+        .store
+        .add_contact(user("CARL").unwrap(), vouched("carl@example.com"), world.change(), Vec::new())
+        .await
+        .unwrap();
     world.store.set_user_enabled(user("CARL").unwrap(), false, world.change()).await.unwrap();
     let key = async |peer: &Peer, name: &Option<User>, text: &str| {
         let answer = Answer::Passcode(Secret::new(text.to_owned()));
@@ -190,7 +194,11 @@ async fn nothing_is_right_on_a_screen_without_a_passcode() {
     let peer = world.stranger("198.51.100.2:1");
     prompt(world.sign_on(&peer, user("NEW")).await);
     world.store.add_user(user("NEW").unwrap(), false, String::new(), world.change()).await.unwrap();
-    world.store.add_contact(user("NEW").unwrap(), "new@example.com".to_owned(), world.change()).await.unwrap();
+    world
+        .store
+        .add_contact(user("NEW").unwrap(), vouched("new@example.com"), world.change(), Vec::new())
+        .await
+        .unwrap();
     let question = Question::Answer { user: user("NEW"), answer: Answer::Passcode(Secret::new("000000".to_owned())) };
     assert_eq!(prompt(world.guard.answer(&peer, question).await).message, Some(Message::Wrong));
 }
