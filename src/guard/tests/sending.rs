@@ -97,3 +97,62 @@ async fn one_mailbox_of_many_users_is_not_flooded() {
     refused(world.sign_on(&world.abroad(), anna()).await, Notice::Refused);
     assert_eq!(world.last_reason(Event::PasscodeSent).await, "send-budget-in-all");
 }
+
+#[tokio::test]
+async fn passcodes_go_by_text_message_and_a_dead_provider_refuses() {
+    use crate::notify::{SmsKind, SmsSettings, Texter, TwilioSender};
+    use crate::testing::Https;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let world = World::new().await;
+    let alive = Arc::new(AtomicBool::new(true));
+    let is_alive = Arc::clone(&alive);
+    let server = Https::start(&world.folder, move |_| {
+        let taken = "{\"sid\":\"SM1\",\"status\":\"queued\"}".to_owned();
+        is_alive.load(Ordering::Relaxed).then_some((201, taken))
+    })
+    .await;
+    let kind = SmsKind::Twilio {
+        url: server.url.clone(),
+        account: "AC1".to_owned(),
+        username: "AC1".to_owned(),
+        secret: Secret::new("token".to_owned()),
+        sender: TwilioSender::From("+15550100".to_owned()),
+    };
+    let (timeout, ca_file) = (Duration::from_secs(5), Some(server.ca_file.clone()));
+    let texter = Texter::new(SmsSettings { name: "main".to_owned(), kind, timeout, ca_file }).unwrap();
+    // A deployment of its own, which has no mail relay.
+    let folder = Folder::new();
+    let store = Store::open(&folder.path("store.db"), world.system.now()).await.unwrap();
+    let key = Key::open(&folder.path("key"), &world.system).unwrap();
+    let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: jiff::tz::TimeZone::UTC };
+    let patience = (Duration::ZERO, timeout);
+    let post = Post::new(store.clone(), &key, names, world.system.clone(), Vec::new(), patience);
+    let worker = Worker::new(post.clone(), Couriers::new(Vec::new(), vec![texter]));
+    tokio::spawn(worker.run(tokio_util::sync::CancellationToken::new()));
+    let guard = Guard::open(post, key, world.system.clone()).await.unwrap();
+    store.add_user(anna().unwrap(), false, String::new(), world.change()).await.unwrap();
+    let contact = NewContact::vouched(policy::ContactKind::Sms, "+4917012345678");
+    store.add_contact(anna().unwrap(), contact, world.change(), Vec::new()).await.unwrap();
+
+    let peer = world.abroad();
+    let shown = prompt(guard.answer(&peer, Question::SignOn { user: anna() }).await);
+    assert_eq!(shown.destination, "+49 *** 78");
+    let form = server.requests()[0].form();
+    let body = form.into_iter().find(|(name, _)| name == "Body").expect("a body").1;
+    let mut words = body.split(' ');
+    assert_eq!(words.next(), Some(shown.prefix.to_string().as_str()), "the letter of the screen: {body}");
+    let passcode = Secret::new(words.next().unwrap().to_owned());
+    let question = Question::Answer { user: anna(), answer: Answer::Passcode(passcode) };
+    admitted(guard.answer(&peer, question).await);
+    let filter = Filter { event: Some(Event::Passcode), ..Filter::default() };
+    let entries = store.entries(filter, 10).await.unwrap();
+    assert_eq!(entries[0].entry.factor.as_deref(), Some("sms"));
+
+    alive.store(false, Ordering::Relaxed);
+    refused(guard.answer(&world.abroad(), Question::SignOn { user: anna() }).await, Notice::Unavailable);
+    let filter = Filter { event: Some(Event::PasscodeSent), ..Filter::default() };
+    let entries = store.entries(filter, 10).await.unwrap();
+    assert_eq!(entries.last().unwrap().entry.reason.as_deref(), Some("sms-unclear"));
+    assert_eq!(server.requests().len(), 2, "what may have been sent is not sent again");
+}
