@@ -690,7 +690,7 @@ host = "PROD"
         assert_eq!(format!("{shown:#?}"), format!("{written:#?}"));
     }
 
-    /// The lines `# key = value` and `# [table]` are examples: they are right but for two choices that exclude each other.
+    /// The lines `# key = value` and `# [table]` are examples: they are right but for choices that exclude each other.
     #[test]
     fn the_example_s_examples_are_right() {
         let example = |line: &str| {
@@ -700,13 +700,28 @@ host = "PROD"
         let text: Vec<_> = EXAMPLE.lines().map(|line| if example(line) { &line[2..] } else { line }).collect();
         let messages: Vec<_> =
             check_text(&text.join("\n")).unwrap_err().into_iter().map(|problem| problem.message).collect();
-        assert_eq!(messages, ["the password is given twice", "ca_file and pins exclude each other"]);
+        let choices = [
+            "a password beside access tokens",
+            "the client secret is given twice",
+            "the refresh token is given twice",
+            "a password beside access tokens",
+            "the secret is given twice",
+            "two senders",
+            "ca_file and pins exclude each other",
+        ];
+        assert_eq!(messages, choices);
     }
 
     #[test]
     fn the_example_names_every_key() {
         let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
-        for table in tables.into_iter().chain(["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]"]) {
+        let delivery = ["[smtp.oauth]", "[[smtp.fallback]]", "[[sms]]"];
+        for table in tables.into_iter().chain(delivery).chain([
+            "[host.ftp]",
+            "[host.ftp.trust]",
+            "[listener.tls]",
+            "[listener.ftp]",
+        ]) {
             let text = match table {
                 "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
                     format!("[[host]]\n{table}\nzzz = 1")

@@ -101,7 +101,7 @@ async fn two_processes_migrate_once() {
     }
     let connection = Connection::open(folder.path("store.db")).unwrap();
     let count: i64 = connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 2, "each step once");
+    assert_eq!(count, 3, "each step once");
 }
 
 #[tokio::test]

@@ -171,16 +171,21 @@ async fn a_relay_that_falls_silent_over_the_text_may_have_sent_it() {
 #[tokio::test]
 async fn an_operator_s_sender_counts() {
     let relay = Relay::start(Manner::Plain).await;
-    let message = Message { from: "Help <help@example.com>".to_owned(), reply_to: "desk@example.com".to_owned(), ..message() };
+    let message =
+        Message { from: "Help <help@example.com>".to_owned(), reply_to: "desk@example.com".to_owned(), ..message() };
     Mailer::new(&relay.settings()).unwrap().send("anna@example.com", &message).await.unwrap();
     let text = &relay.mails()[0].text;
-    assert!(text.contains("From: Help <help@example.com>\r\n") && text.contains("Reply-To: desk@example.com\r\n"), "{text}");
+    assert!(
+        text.contains("From: Help <help@example.com>\r\n") && text.contains("Reply-To: desk@example.com\r\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn access_tokens_are_fetched_once_and_used() {
     let folder = Folder::new();
-    let endpoint = Https::start(&folder, |_| Some((200, "{\"access_token\":\"token1\",\"expires_in\":3600}".to_owned()))).await;
+    let endpoint =
+        Https::start(&folder, |_| Some((200, "{\"access_token\":\"token1\",\"expires_in\":3600}".to_owned()))).await;
     let relay = Relay::start(Manner::Token("gate@example.com", "token1")).await;
     let oauth = OAuthSettings {
         username: "gate@example.com".to_owned(),
@@ -214,7 +219,8 @@ async fn access_tokens_are_fetched_once_and_used() {
     // Client credentials; and an endpoint that gives none: nothing is sent, and the error tells no secret.
     let refusing = Https::start(&folder, |_| Some((400, "{\"error\":\"client secret wrong\"}".to_owned()))).await;
     let token_url = format!("{}/token", refusing.url);
-    let refused = OAuthSettings { refresh_token: None, token_url, ca_file: Some(refusing.ca_file.clone()), ..oauth.clone() };
+    let refused =
+        OAuthSettings { refresh_token: None, token_url, ca_file: Some(refusing.ca_file.clone()), ..oauth.clone() };
     let mailer = Mailer::new(&SmtpSettings { oauth: Some(refused), ..relay.settings() }).unwrap();
     let error = mailer.send("anna@example.com", &message()).await.unwrap_err();
     assert_eq!(error, Error::Token("status 400".to_owned()));

@@ -10,7 +10,9 @@ const NUMBER: &str = "+4917012345678";
 /// Twilio's Messages resource, as its documentation describes it.
 fn twilio(username: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
     move |request| {
-        let refuse = |status: u16, code: u32| Some((status, format!("{{\"code\":{code},\"message\":\"no\",\"status\":{status}}}")));
+        let refuse = |status: u16, code: u32| {
+            Some((status, format!("{{\"code\":{code},\"message\":\"no\",\"status\":{status}}}")))
+        };
         if request.line != format!("POST /2010-04-01/Accounts/{ACCOUNT}/Messages.json HTTP/1.1") {
             return refuse(404, 20404);
         }
@@ -140,6 +142,7 @@ async fn a_template_speaks_with_other_providers() {
     let body: serde_json::Value = serde_json::from_str(&first.body).unwrap();
     assert_eq!((body["to"][0].as_str(), body["text"].as_str()), (Some(NUMBER), Some(text().expose().as_str())));
     assert_eq!((body["key"].as_str(), &body["x"]), (Some("k3y"), &serde_json::json!({})));
-    let expected = [("recipient", NUMBER), ("message", tricky.expose())].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let expected =
+        [("recipient", NUMBER), ("message", tricky.expose())].map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(second.form(), expected);
 }
