@@ -220,6 +220,23 @@ impl Relay {
         }
     }
 
+    /// The code in the newest mail that confirms a contact.
+    pub(crate) fn passcode_of_a_contact(&self) -> String {
+        let mails = self.mails();
+        let code = |text: &str| text.lines().find_map(|line| line.strip_prefix("    ").map(str::to_owned));
+        mails.last().and_then(|mail| code(&mail.text)).expect("a code")
+    }
+
+    /// Waits until as many mails as `count` were taken.
+    pub(crate) async fn wait_for(&self, count: usize) {
+        let there = async {
+            while self.mails().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), there).await.expect("the mails came");
+    }
+
     /// All mails taken so far.
     pub(crate) fn mails(&self) -> Vec<Mail> {
         self.mails.lock().unwrap().clone()

@@ -33,13 +33,28 @@ const EDGES: &[(&str, &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[
     (
         "guard",
-        &["proxy_ftp", "proxy_tn5250", "crate::serve", "crate::cli", "crate::sessions", "rusqlite", "lettre", "axum"],
+        &[
+            "proxy_ftp",
+            "proxy_tn5250",
+            "crate::serve",
+            "crate::cli",
+            "crate::sessions",
+            "rusqlite",
+            "lettre",
+            "reqwest",
+            "axum",
+        ],
     ),
     ("store", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::notify", "crate::serve", "crate::cli", "lettre"]),
     (
         "notify",
         &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::store", "crate::serve", "crate::cli", "rusqlite"],
     ),
+    (
+        "delivery",
+        &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre", "reqwest"],
+    ),
+    ("seal", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::store", "rusqlite", "lettre"]),
     ("audit", &["proxy_ftp", "proxy_tn5250", "crate::", "rusqlite", "lettre"]),
     ("serve", &["rusqlite", "lettre", "axum"]),
     (

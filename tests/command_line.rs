@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 15] = [
     "serve",
     "demo",
     "terminal",
     "check",
     "user",
     "contact",
+    "carrier",
+    "template",
+    "sender",
     "network",
     "settings",
     "session",

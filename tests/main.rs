@@ -8,6 +8,7 @@ mod architecture;
 mod clients;
 mod command_line;
 mod corpus;
+mod delivery;
 mod demo;
 mod factor;
 mod faults;

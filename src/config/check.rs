@@ -720,7 +720,7 @@ host = "PROD"
         assert_eq!(format!("{shown:#?}"), format!("{written:#?}"));
     }
 
-    /// The lines `# key = value` and `# [table]` are examples: they are right but for two choices that exclude each other.
+    /// The lines `# key = value` and `# [table]` are examples: they are right but for choices that exclude each other.
     #[test]
     fn the_example_s_examples_are_right() {
         let example = |line: &str| {
@@ -730,14 +730,19 @@ host = "PROD"
         let text: Vec<_> = EXAMPLE.lines().map(|line| if example(line) { &line[2..] } else { line }).collect();
         let messages: Vec<_> =
             check_text(&text.join("\n")).unwrap_err().into_iter().map(|problem| problem.message).collect();
-        let expected = [
-            "the password is given twice",
+        let choices = [
+            "a password beside access tokens",
+            "the client secret is given twice",
+            "the refresh token is given twice",
+            "a password beside access tokens",
+            "the secret is given twice",
+            "two senders",
             "ca_file and pins exclude each other",
             "the secret is given twice",
             "the API key is given twice",
             "a sink is required with mode = \"strict\" only",
         ];
-        assert_eq!(messages, expected);
+        assert_eq!(messages, choices);
     }
 
     #[test]
@@ -745,7 +750,8 @@ host = "PROD"
         let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
         let more = ["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]", "[radius]", "[yubikey]"];
         let audit = ["[[radius.server]]", "[audit]", "[[audit.sink]]", "[audit.sink.tls]"];
-        for table in tables.into_iter().chain(more).chain(audit) {
+        let delivery = ["[smtp.oauth]", "[[smtp.fallback]]", "[[sms]]"];
+        for table in tables.into_iter().chain(more).chain(audit).chain(delivery) {
             let text = match table {
                 "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
                     format!("[[host]]\n{table}\nzzz = 1")

@@ -1,6 +1,7 @@
 //! The guard over a real store and a real mail relay on loopback: how one gets in, and all the ways one does not.
 
 mod logon;
+mod sending;
 mod strangers;
 
 use std::fs;
@@ -32,7 +33,7 @@ impl World {
     async fn with(manner: Manner) -> Self {
         let (folder, system) = (Folder::new(), System::stopped());
         let relay = Relay::start(manner).await;
-        let settings = SmtpSettings { timeout: Duration::from_millis(500), ..relay.settings() };
+        let settings = SmtpSettings { timeout: Duration::from_secs(3), ..relay.settings() };
         let (store, guard) = start(&folder, &system, Some(Mailer::new(&settings).unwrap())).await;
         let world = Self { folder, system, relay, store, guard };
         for name in ["ANNA", "BERT"] {

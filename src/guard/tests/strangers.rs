@@ -177,8 +177,8 @@ async fn a_screen_without_a_passcode_takes_as_long_as_mails_and_fails_as_they_do
     refused(world.sign_on(&peer(2), user("NOBODY")).await, Notice::Unavailable);
     let took = world.system.instant().saturating_duration_since(begun);
     assert!(
-        (Duration::from_millis(450)..Duration::from_secs(3)).contains(&took),
-        "{took:?}; the relay's limit is 500 ms"
+        (Duration::from_millis(2900)..Duration::from_secs(30)).contains(&took),
+        "{took:?}; the relay's limit is 3 s"
     );
 }
 
