@@ -2,6 +2,7 @@
 
 mod logon;
 mod strangers;
+mod strict;
 
 use std::fs;
 use std::time::Duration;

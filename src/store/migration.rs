@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{Error, audit, millis};
 
 /// The steps, the first one is number 1. Steps that have been released are never changed.
-const STEPS: &[&str] =
+pub(super) const STEPS: &[&str] =
     &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0010.sql")];
 
 /// Runs the steps that the store has not seen.
