@@ -293,7 +293,11 @@ impl Inner {
     async fn answer(self: &Arc<Self>, peer: &Peer, question: Question) -> Verdict {
         // Before anything is used up: what cannot lead to Admit need not begin.
         if let Some(late) = self.witnesses.get().and_then(|witnesses| witnesses.late(self.system.now())) {
-            return self.failed(peer, &self.attempt(peer, None), &Fault::Unwitnessed(late)).await;
+            let (Question::SignOn { user }
+            | Question::Answer { user, .. }
+            | Question::Password { user, .. }
+            | Question::Accepted { user, .. }) = question;
+            return self.failed(peer, &self.attempt(peer, user), &Fault::Unwitnessed(late)).await;
         }
         if peer.service == Service::Ftp {
             return self.log_on(peer, question).await;

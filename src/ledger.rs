@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::audit::archive::{self, Manifest, Writer};
 use crate::audit::checkpoint::{Checkpoint, Signer};
 use crate::audit::verify::{Report, Verifier};
-use crate::audit::{Entry, Event, Outcome};
+use crate::audit::{Entry, Event, Outcome, neutral};
 use crate::config::Config;
 use crate::store::{self, Filter, Part, Reading, Store, Stub};
 use crate::system::System;
@@ -104,7 +104,8 @@ impl Ledger {
             store,
             file: config.gateway.store.clone(),
             signer,
-            node: config.gateway.node.clone(),
+            // As it stands in entries.
+            node: neutral(&config.gateway.node).into(),
             folder: config.audit.archive.clone(),
             retention: SignedDuration::from_hours(24 * i64::from(config.audit.retention_days)),
             system: system.clone(),
@@ -117,8 +118,7 @@ impl Ledger {
     /// Where it is not on the disk.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, store::Error> {
         let (signer, node, now) = (Arc::clone(&self.signer), Arc::clone(&self.node), self.system.now());
-        let name = Entry::new(now, &node, Event::Checkpoint, Outcome::Noted).node;
-        let sealed = self.store.checkpoint(name, move |head| signer.checkpoint(&node, now, head)).await?;
+        let sealed = self.store.checkpoint(node.to_string(), move |head| signer.checkpoint(&node, now, head)).await?;
         Ok(sealed.and_then(|sealed| {
             let entry = sealed.entry;
             Checkpoint::parse(&entry.node, entry.at.as_millisecond(), &entry.detail.unwrap_or_default())

@@ -23,6 +23,7 @@ use rustls::pki_types::ServerName;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::format::{line, syslog as message};
 use crate::audit::level::passes;
 use crate::audit::witness::{Testimony, Witnesses};
 use crate::audit::{Entry, Event, Outcome};
@@ -148,19 +149,14 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self, stop: CancellationToken) {
-        let mut pause = BACK_OFF.0;
         while !stop.is_cancelled() {
             let wait = match self.round().await {
-                Ok(true) => {
-                    pause = BACK_OFF.0;
-                    continue;
-                }
+                Ok(true) => continue,
                 Ok(false) => LOOK_EVERY,
                 Err(error) => {
                     self.failed(&error).await;
-                    let wait = pause;
-                    pause = (pause * 2).min(BACK_OFF.1);
-                    wait
+                    let doubled = 2_u32.saturating_pow(self.outage.failures.saturating_sub(1));
+                    BACK_OFF.0.saturating_mul(doubled).min(BACK_OFF.1)
                 }
             };
             tokio::select! {
@@ -173,6 +169,8 @@ impl Worker {
             if let Outlet::Syslog(outlet) = &mut self.outlet {
                 outlet.close().await?;
             }
+            // An entry that tells of it now would have to wait for the next start itself.
+            self.outage.is_told = false;
             self.keep(self.sent).await
         };
         let told = match tokio::time::timeout(FAREWELL, farewell).await {
@@ -186,33 +184,33 @@ impl Worker {
     /// Passes on the next entries; whether there may be more.
     async fn round(&mut self) -> Result<bool, Error> {
         let entries = self.store.queue(self.sent, BATCH).await?;
-        if let Some(testimony) = &self.testimony {
+        // In an outage what waits is told by `failed`: what was sent may still come back.
+        if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0) {
             testimony.waits_since(entries.first().map(|sealed| sealed.entry.at));
         }
         let Some(last) = entries.last().map(|sealed| sealed.id) else {
             self.settle().await?;
+            if self.sent == self.taken {
+                self.recovered().await?;
+            }
             return Ok(false);
         };
         let Sink { format, level, syslog, .. } = &self.sink;
         let wanted = entries.iter().filter(|sealed| passes(*level, None, &sealed.entry));
         match &mut self.outlet {
             Outlet::File(outlet) => {
-                let lines: Vec<_> = wanted.map(|sealed| crate::audit::format::line(*format, sealed, syslog)).collect();
-                outlet.put(lines).await?;
+                outlet.put(wanted.map(|sealed| line(*format, sealed, syslog)).collect()).await?;
             }
             Outlet::Syslog(outlet) => {
-                let messages: Vec<_> =
-                    wanted.map(|sealed| crate::audit::format::syslog(*format, sealed, syslog)).collect();
+                let messages: Vec<_> = wanted.map(|sealed| message(*format, sealed, syslog)).collect();
                 outlet.put(&messages, last).await?;
             }
         }
         self.sent = last;
         self.settle().await?;
-        if entries.len() < BATCH {
-            if let Some(testimony) = &self.testimony {
-                testimony.waits_since(None);
-            }
-            self.recovered().await?;
+        if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0 && entries.len() < BATCH)
+        {
+            testimony.waits_since(None);
         }
         Ok(entries.len() == BATCH)
     }
@@ -230,6 +228,7 @@ impl Worker {
         if through > self.taken {
             self.store.pass_on(self.sink.name.to_string(), through).await?;
             self.taken = through;
+            self.recovered().await?;
         }
         Ok(())
     }
@@ -258,6 +257,7 @@ impl Worker {
         }
     }
 
+    /// What was given to it is certain.
     async fn recovered(&mut self) -> Result<(), Error> {
         if self.outage.failures > 0 {
             tracing::info!(sink = %self.sink.name, "a sink of the audit takes entries again");

@@ -54,8 +54,9 @@ const NEVER: &[(&str, &[&str])] = &[
         "delivery",
         &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre", "reqwest"],
     ),
-    ("seal", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::store", "rusqlite", "lettre"]),
-    ("audit", &["proxy_ftp", "proxy_tn5250", "crate::", "rusqlite", "lettre"]),
+    ("audit", &["proxy_ftp", "proxy_tn5250", "crate::", "rusqlite", "lettre", "std::fs", "tokio", "tracing"]),
+    ("ledger", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre"]),
+    ("sink", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre"]),
     ("serve", &["rusqlite", "lettre", "axum"]),
     (
         "factor",

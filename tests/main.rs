@@ -5,6 +5,7 @@
 
 mod administer;
 mod architecture;
+mod audit;
 mod clients;
 mod command_line;
 mod corpus;

@@ -3,6 +3,7 @@
 mod logon;
 mod sending;
 mod strangers;
+mod strict;
 
 use std::fs;
 use std::time::Duration;

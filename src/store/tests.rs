@@ -101,8 +101,11 @@ async fn two_processes_migrate_once() {
         opened.await.unwrap().unwrap();
     }
     let connection = Connection::open(folder.path("store.db")).unwrap();
-    let count: i64 = connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(usize::try_from(count).unwrap(), migration::STEPS.len(), "each step once");
+    let count: usize = connection
+        .query_row("SELECT count(*) FROM migrations", [], |row| row.get::<_, i64>(0))
+        .map(|count| count.try_into().unwrap())
+        .unwrap();
+    assert_eq!(count, migration::STEPS.len(), "each step once");
 }
 
 #[tokio::test]

@@ -64,10 +64,16 @@ pub(crate) struct Site {
 impl Site {
     /// Starts all parts and registers [`USER`].
     pub(crate) fn start(plan: Plan) -> Self {
+        Self::start_with(plan, |_| ())
+    }
+
+    /// The same, with files that `prepare` puts into the site's folder.
+    pub(crate) fn start_with(plan: Plan, prepare: impl FnOnce(&Path)) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("sallyport-site-{}-{number}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
+        prepare(&folder);
         let runtime = Runtime::new().unwrap();
         let bind = || runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let (host_listener, mail_listener) = (bind(), bind());
