@@ -2,6 +2,24 @@
 //!
 //! Invariants: no entry holds a password, a passcode or a secret; whatever came from outside has its control characters
 //! made visible, so that no entry can forge another line or move a terminal's cursor.
+//!
+//! ```text
+//!   chain        each entry's hash covers the one before it
+//!   checkpoint   signed statements of how far a chain had come
+//!   verify       finds what was changed, taken out, put in or moved
+//!   archive      entries in a signed file, so that they can leave the store
+//!   format       how entries look to those who take them: JSON, CSV, syslog, CEF, LEEF
+//!   level        which entries somebody wants to have
+//!   witness      whether those that must have the entries have them
+//! ```
+
+pub mod archive;
+pub mod chain;
+pub mod checkpoint;
+pub mod format;
+pub mod level;
+pub mod verify;
+pub mod witness;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -9,13 +27,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use policy::{Service, User};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use chain::Hash;
 
 /// The longest detail text, in characters; what is longer is cut.
 const DETAIL_MAX: usize = 500;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// A client connected.
@@ -46,15 +66,35 @@ pub enum Event {
     GatewayStarted,
     /// A gateway process stopped.
     GatewayStopped,
+    /// Somebody is to be let in, or was, without the usual factor.
+    Emergency,
+    /// A user enrolled, or tried to.
+    Enrolment,
     /// An administrator changed users, contacts, networks or settings.
     Changed,
     /// An administrator sent a test message.
     ContactTested,
+    /// A signed statement of how far the node's chain had come.
+    Checkpoint,
+    /// Entries left the store for an archive.
+    Archived,
+    /// A receiver of entries does not take them.
+    SinkDown,
+    /// It takes them again.
+    SinkUp,
+    /// Entries left the store that a receiver never got.
+    SinkLost,
+    /// A message other than a passcode was sent, or what became of any message is not known.
+    Delivery,
+    /// A mail relay or SMS provider fails, or works again.
+    Provider,
+    /// An administrator stopped or started the sending of messages.
+    Sender,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 26] = [
         Self::ConnectionOpened,
         Self::ConnectionClosed,
         Self::SignOn,
@@ -69,8 +109,18 @@ impl Event {
         Self::SessionEnded,
         Self::GatewayStarted,
         Self::GatewayStopped,
+        Self::Emergency,
+        Self::Enrolment,
         Self::Changed,
         Self::ContactTested,
+        Self::Checkpoint,
+        Self::Archived,
+        Self::SinkDown,
+        Self::SinkUp,
+        Self::SinkLost,
+        Self::Delivery,
+        Self::Provider,
+        Self::Sender,
     ];
 
     /// The name in the audit.
@@ -91,14 +141,24 @@ impl Event {
             Self::SessionEnded => "session-ended",
             Self::GatewayStarted => "gateway-started",
             Self::GatewayStopped => "gateway-stopped",
+            Self::Emergency => "emergency",
+            Self::Enrolment => "enrolment",
             Self::Changed => "changed",
             Self::ContactTested => "contact-tested",
+            Self::Checkpoint => "checkpoint",
+            Self::Archived => "archived",
+            Self::SinkDown => "sink-down",
+            Self::SinkUp => "sink-up",
+            Self::SinkLost => "sink-lost",
+            Self::Delivery => "delivery",
+            Self::Provider => "provider",
+            Self::Sender => "sender",
         }
     }
 }
 
 /// How it went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Let in.
@@ -135,7 +195,7 @@ impl Outcome {
 }
 
 /// One line of the audit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When, UTC, to the millisecond.
     pub at: Timestamp,
@@ -161,7 +221,7 @@ pub struct Entry {
     pub host: Option<String>,
     /// The listener, by its name in the configuration.
     pub listener: Option<String>,
-    /// The factor that was used: `email`.
+    /// The factor that was used: `email`, `sms`.
     pub factor: Option<String>,
     /// The challenge.
     pub challenge: Option<String>,
@@ -175,6 +235,8 @@ impl Entry {
     /// An entry of `event` at `at`, all else open.
     #[must_use]
     pub fn new(at: Timestamp, node: &str, event: Event, outcome: Outcome) -> Self {
+        // To the millisecond, as the store keeps it.
+        let at = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
         Self {
             at,
             node: neutral(node).into_owned(),
@@ -227,6 +289,20 @@ impl Entry {
         });
         self
     }
+}
+
+/// An entry in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Its id: later entries have greater ones.
+    pub id: i64,
+    /// Its number in its node's chain, from 1.
+    pub sequence: i64,
+    /// The hash that covers it and all before it.
+    pub hash: Hash,
+    /// The entry.
+    #[serde(flatten)]
+    pub entry: Entry,
 }
 
 /// `text` with everything that is not printable, or that reorders text on a screen, made visible as `\u{..}`.

@@ -6,14 +6,17 @@
 //!         unknown keys    names, addresses   certificates, keys, passwords
 //! ```
 //!
-//! Listeners, hosts, TLS, the store's place and the mail relay stand here. Users, contacts, networks and settings live in
+//! Listeners, hosts, TLS, the store's place, mail relays and SMS providers stand here. Users, contacts, networks and settings live in
 //! the store and take effect without a restart.
 //!
 //! - Unknown keys are refused; a mistake is told with file, line, column, what was expected, and the line itself.
 //! - [`Config::load`] reads nothing but the file, so that a verb that needs the store only does not need the keys.
 //! - Relative paths start at the folder of the configuration file.
 
+mod audit;
 mod check;
+mod delivery;
+mod factor;
 mod file;
 mod ftp;
 mod open;
@@ -28,12 +31,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use lettre::message::Mailbox;
-use policy::{Secret, Service};
+use policy::Service;
 use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
-use serde::Deserialize;
 
+pub use audit::{Audit, Sink, SinkTls, Target};
+pub use delivery::{OAuth, Password, RelaySecrets, Sms, SmsHow, Smtp, SmtpLogin, SmtpTls};
+pub use factor::{ApiKey, OpenYubikey, Radius, RadiusServer, Yubikey};
 pub use ftp::{Ftp, FtpHost};
 pub use open::Open;
 pub use problem::{ConfigError, Problem};
@@ -47,12 +51,24 @@ pub struct Config {
     pub gateway: Gateway,
     /// `[smtp]`
     pub smtp: Smtp,
+    /// `[[smtp.fallback]]`
+    pub smtp_fallbacks: Vec<Smtp>,
+    /// `[[sms]]`
+    pub sms: Vec<Sms>,
+    /// `[alerts]`: the operators' addresses.
+    pub alerts: Vec<String>,
     /// `[[host]]`
     pub hosts: Vec<Host>,
     /// `[[listener]]`
     pub listeners: Vec<Listener>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[radius]`
+    pub radius: Option<Radius>,
+    /// `[yubikey]`
+    pub yubikey: Option<Yubikey>,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[metrics]`
     pub metrics: Metrics,
     source: problem::Source,
@@ -69,61 +85,10 @@ pub struct Gateway {
     pub time_zone: TimeZone,
     /// The store's file.
     pub store: PathBuf,
-    /// The file of the deployment key, under which passcodes are hashed.
+    /// The file of the deployment's keys, under which passcodes are hashed and secrets sealed.
     pub key_file: PathBuf,
     /// The control socket.
     pub control: PathBuf,
-}
-
-/// The mail relay.
-#[derive(Debug)]
-pub struct Smtp {
-    /// Its name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// How the connection is protected.
-    pub tls: SmtpTls,
-    /// The trusted certificates, instead of the system's.
-    pub ca_file: Option<FileName>,
-    /// Who we are there.
-    pub login: Option<SmtpLogin>,
-    /// The sender.
-    pub from: Mailbox,
-    /// Where replies go.
-    pub reply_to: Option<Mailbox>,
-    /// How long one mail may take.
-    pub timeout: Duration,
-}
-
-/// How the connection to the mail relay is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SmtpTls {
-    /// Not at all.
-    None,
-    /// TLS after `STARTTLS`, and no mail without it.
-    Starttls,
-    /// TLS from the first byte.
-    Implicit,
-}
-
-/// A user name at the mail relay.
-#[derive(Debug)]
-pub struct SmtpLogin {
-    /// The name.
-    pub username: String,
-    /// The password, or where it is.
-    pub password: Password,
-}
-
-/// A password, or where it is.
-#[derive(Debug)]
-pub enum Password {
-    /// In the configuration.
-    Here(Secret<String>),
-    /// In a file of its own, whose first line it is.
-    File(FileName),
 }
 
 /// An IBM i behind the gateway.
@@ -296,10 +261,16 @@ impl Config {
 
     /// What takes a restart to change: the tables' names, and what stands in each. Files that they name are not read.
     #[must_use]
-    pub fn fixed(&self) -> [(&'static str, String); 3] {
-        [
+    pub fn fixed(&self) -> Vec<(&'static str, String)> {
+        vec![
             ("[gateway]", format!("{:?}", self.gateway)),
             ("[smtp]", format!("{:?}", self.smtp)),
+            ("[[smtp.fallback]]", format!("{:?}", self.smtp_fallbacks)),
+            ("[[sms]]", format!("{:?}", self.sms)),
+            ("[alerts]", format!("{:?}", self.alerts)),
+            ("[radius]", format!("{:?}", self.radius)),
+            ("[yubikey]", format!("{:?}", self.yubikey)),
+            ("[audit]", format!("{:?}", self.audit)),
             ("[metrics]", format!("{:?}", self.metrics)),
         ]
     }

@@ -8,7 +8,9 @@
 //! IPv6 sources are counted by their /64, which is what one customer has. Whoever is turned away costs no audit entry.
 //!
 //! The rate is a token bucket, kept as one time for each source: when its bucket will be full again. A source whose bucket
-//! is full is as good as one never seen, and forgotten.
+//! is full is as good as one never seen, and forgotten. A connection on which the host accepted a password and the guard let
+//! somebody in does not count, since there are clients that open one for each file; whoever has no more than a
+//! password, or no more than a network that is exempt, has as many as anybody.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -92,6 +94,19 @@ pub struct Place {
     inner: Arc<Inner>,
     source: Option<IpAddr>,
     unauthenticated: bool,
+    /// What has not come about yet of what makes a connection not count for the rate.
+    lacks: Lacks,
+    /// What the connection took from the bucket of its source.
+    interval: Duration,
+}
+
+/// What a connection still lacks to be that of somebody who may come as often as they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lacks {
+    Both,
+    Admission,
+    Acceptance,
+    Nothing,
 }
 
 impl Limiter {
@@ -131,7 +146,13 @@ impl Limiter {
         }
         counts.connections += 1;
         counts.unauthenticated += 1;
-        Ok(Place { inner: Arc::clone(&self.0), source: None, unauthenticated: true })
+        Ok(Place {
+            inner: Arc::clone(&self.0),
+            source: None,
+            unauthenticated: true,
+            lacks: Lacks::Both,
+            interval: Duration::ZERO,
+        })
     }
 
     /// How many connections were turned away so far.
@@ -170,12 +191,30 @@ impl Place {
         let more = OfSource { connections: count.connections + 1, unauthenticated: count.unauthenticated + 1 };
         counts.sources.insert(key, more);
         drop(counts);
-        self.source = Some(key);
+        (self.source, self.interval) = (Some(key), interval);
         Ok(())
     }
 
     /// The connection is admitted.
     pub fn admitted(&mut self) {
+        self.authenticated();
+        match self.lacks {
+            Lacks::Both => self.lacks = Lacks::Acceptance,
+            Lacks::Admission => self.is_welcome(),
+            Lacks::Acceptance | Lacks::Nothing => {}
+        }
+    }
+
+    /// The host accepted a password on this connection.
+    pub fn accepted(&mut self) {
+        match self.lacks {
+            Lacks::Both => self.lacks = Lacks::Admission,
+            Lacks::Acceptance => self.is_welcome(),
+            Lacks::Admission | Lacks::Nothing => {}
+        }
+    }
+
+    fn authenticated(&mut self) {
         if std::mem::take(&mut self.unauthenticated) {
             let mut counts = self.inner.counts();
             counts.unauthenticated -= 1;
@@ -184,11 +223,21 @@ impl Place {
             }
         }
     }
+
+    /// Gives back what the connection took from the bucket of its source.
+    fn is_welcome(&mut self) {
+        self.lacks = Lacks::Nothing;
+        let interval = self.interval;
+        let mut counts = self.inner.counts();
+        if let Some(full_at) = self.source.and_then(|source| counts.buckets.get_mut(&source)) {
+            *full_at = full_at.checked_sub(interval).unwrap_or(*full_at);
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.admitted();
+        self.authenticated();
         let mut counts = self.inner.counts();
         counts.connections -= 1;
         if let Some(source) = self.source
@@ -339,6 +388,46 @@ mod tests {
         }
         assert_eq!(connect("192.0.2.1", 100), Err(Full::Rate));
         assert_eq!(limiter.refused(), 3);
+    }
+
+    #[test]
+    fn who_is_let_in_may_connect_as_often_as_they_like() {
+        let limiter = Limiter::new(&Limits { connects_per_minute: 3, ..Limits::default() });
+        let start = now();
+        let connect = |is_admitted: bool, is_accepted: bool| {
+            let mut place = limiter.take().unwrap();
+            place.of(ip("192.0.2.1"), start)?;
+            if is_admitted {
+                place.admitted();
+            }
+            if is_accepted {
+                place.accepted();
+            }
+            // Only once.
+            if is_admitted {
+                place.admitted();
+            }
+            Ok(())
+        };
+        for _ in 0..20 {
+            assert_eq!(connect(true, true), Ok(()), "a client that opens a connection for each file");
+        }
+        // A password alone, or an exempt network alone, is not enough.
+        assert_eq!([connect(false, true), connect(true, false), connect(false, false)], [Ok(()); 3]);
+        for _ in 0..3 {
+            assert_eq!(connect(true, true), Err(Full::Rate));
+        }
+        let mut place = limiter.take().unwrap();
+        assert_eq!(place.of(ip("192.0.2.1"), start + Duration::from_secs(21)), Ok(()));
+        for _ in 0..9 {
+            place.accepted();
+            place.admitted();
+        }
+        assert_eq!(
+            connect(false, false).unwrap_err(),
+            Full::Rate,
+            "nothing is given back twice, or at an earlier time"
+        );
     }
 
     #[test]

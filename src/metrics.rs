@@ -4,7 +4,7 @@
 //! asked for (sessions, the audit's size, certificates) is not counted but told in a [`Moment`].
 //!
 //! Invariants: no label holds a user, an address or anything else that a client can choose, both for privacy and so that
-//! nobody makes the number of series grow; listeners' names are the configuration's. Reading changes nothing.
+//! nobody makes the number of series grow; names of listeners and providers are the configuration's. Reading changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -104,13 +104,13 @@ struct OfService {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfDelivery {
-    provider: &'static str,
+    provider: String,
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfProvider {
-    provider: &'static str,
+    provider: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -202,9 +202,9 @@ pub fn challenged(service: Service) {
 }
 
 /// A passcode was handed over to `provider`, or was not, within `time`.
-pub fn sent(provider: &'static str, is_sent: bool, time: Duration) {
-    let result = if is_sent { "sent" } else { "failed" };
-    METRICS.passcodes.get_or_create(&OfDelivery { provider, result }).inc();
+pub fn sent(provider: &str, is_sent: bool, time: Duration) {
+    let (provider, result) = (provider.to_owned(), if is_sent { "sent" } else { "failed" });
+    METRICS.passcodes.get_or_create(&OfDelivery { provider: provider.clone(), result }).inc();
     METRICS.delivery.get_or_create(&OfProvider { provider }).observe(time.as_secs_f64());
 }
 

@@ -1,4 +1,4 @@
-//! The running gateway: listeners, and one task for each connection.
+//! The running gateway: listeners, one task for each connection, the delivery of messages, the keeping of the audit.
 //!
 //! ```text
 //!   accept ─▶ place ─▶ PROXY header ─▶ guard: opened ─┬▶ telnet: TLS ─▶ host, TLS ─▶ relay ─┬▶ guard: closed
@@ -9,11 +9,13 @@
 //! - Whatever ends a connection, a panic too, ends that connection only, gives its place back and is written to the audit.
 //! - A connection that is idle keeps no buffer and no handshake: what is large is boxed and gone when it is done.
 //! - A connection keeps the door it came in by: what a reload changes counts for new ones.
-//! - Taking over: both processes accept for a moment, on the same sockets, so that no connection is refused.
+//! - Taking over: both processes accept for a moment, on the same sockets, so that no connection is refused. What only one
+//!   process of a node may do at a time is told in `duty`.
 //! - Stopping: listeners first, then the sessions may end by themselves, then they get a farewell, then what is left is cut.
 
 mod connection;
 mod desk;
+mod duty;
 mod entrance;
 mod ftp;
 mod reload;
@@ -40,13 +42,17 @@ use crate::audit::{Event, Outcome};
 use crate::config::{Address, Config, Ftp, Limits, Open};
 use crate::control::socket::{Inherited, Predecessor};
 use crate::control::{self, Control};
+use crate::delivery::Worker;
 use crate::guard::Guard;
 use crate::health;
+use crate::ledger::{Ledger, signer};
 use crate::limit::Limiter;
 use crate::sessions::Sessions;
+use crate::sink::Sinks;
 use crate::store;
 use crate::stream::canonical;
 use crate::system::System;
+use duty::Duties;
 use entrance::Entrance;
 
 /// How long sessions have to end by themselves when the gateway stops.
@@ -72,6 +78,9 @@ pub enum StartError {
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] control::BindError),
+    /// The audit's signing key is missing, and cannot be made.
+    #[error(transparent)]
+    Signer(#[from] signer::Error),
     /// The process that is taken over from does not let go.
     #[error("the gateway that runs does not let go: {0}")]
     NotReleased(io::Error),
@@ -135,7 +144,7 @@ struct House {
     /// The configuration's file.
     path: PathBuf,
     /// What stood, at the start, in the tables that take a restart.
-    fixed: [(&'static str, String); 3],
+    fixed: Vec<(&'static str, String)>,
     key_file: PathBuf,
     control: PathBuf,
     guard: Guard,
@@ -147,6 +156,8 @@ struct House {
     entrances: Mutex<Vec<Entrance>>,
     /// The accept loops, each with its connections.
     accepting: Mutex<JoinSet<()>>,
+    /// What this process does for its node; `None`: it does not do it yet, or no longer.
+    duties: Mutex<Option<Duties>>,
     /// Where metrics are told.
     metrics: Option<(SocketAddr, Arc<TcpListener>)>,
     /// Cancelled: nobody is accepted any more.
@@ -227,12 +238,15 @@ impl Running {
         let mut accepting = std::mem::take(&mut *self.house.accepting.lock().await);
         while accepting.join_next().await.is_some() {}
         self.serving.shutdown().await;
+        // After the sessions: what they asked for is sent, or given up.
+        self.house.end_delivery().await;
         self.house.late.close();
         self.house.late.wait().await;
         let detail = format!("{sessions} sessions ended");
         if let Err(error) = self.house.guard.note(None, Event::GatewayStopped, &detail).await {
             tracing::error!(%error, "the stop was not written to the audit");
         }
+        self.house.end_duties().await;
     }
 }
 
@@ -243,6 +257,9 @@ impl Drop for Running {
         self.house.stop.cancel();
         if let Ok(mut accepting) = self.house.accepting.try_lock() {
             accepting.abort_all();
+        }
+        if let Ok(mut duties) = self.house.duties.try_lock() {
+            drop(duties.take());
         }
     }
 }
@@ -294,8 +311,14 @@ pub struct Means {
 ///
 /// # Errors
 /// Where an address cannot be bound, another gateway runs with the same control socket, or the audit cannot be written.
-pub async fn start(config: &Config, open: Open, guard: Guard, system: System) -> Result<Running, StartError> {
-    start_with(config, open, guard, system, Means::default()).await
+pub async fn start(
+    config: &Config,
+    open: Open,
+    guard: Guard,
+    worker: Worker,
+    system: System,
+) -> Result<Running, StartError> {
+    start_with(config, open, guard, worker, system, Means::default()).await
 }
 
 /// The same with `means`.
@@ -304,8 +327,9 @@ pub async fn start(config: &Config, open: Open, guard: Guard, system: System) ->
 /// As for [`start`], or where the process that is taken over from does not let go.
 pub async fn start_with(
     config: &Config,
-    open: Open,
+    mut open: Open,
     guard: Guard,
+    worker: Worker,
     system: System,
     mut means: Means,
 ) -> Result<Running, StartError> {
@@ -318,6 +342,12 @@ pub async fn start_with(
         Some(address) => Some(entrance::bind_metrics(address, &mut means.sockets).await?),
         None => None,
     };
+    let ledger = Ledger::open(config, guard.store().clone(), &system)?;
+    let receivers = std::mem::take(&mut open.sinks);
+    // Before anybody comes in: whoever is required is asked from the first question on.
+    let (sinks, witnesses) =
+        Sinks::plan(guard.store(), &config.gateway.node, &system, &config.audit.sinks, receivers).await?;
+    guard.require(witnesses);
     let (sender, orders) = mpsc::channel(1);
     let house = Arc::new(House {
         path: config.path().to_owned(),
@@ -331,6 +361,7 @@ pub async fn start_with(
         late: TaskTracker::new(),
         entrances: Mutex::default(),
         accepting: Mutex::default(),
+        duties: Mutex::default(),
         metrics,
         shut: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -354,16 +385,29 @@ pub async fn start_with(
     };
     guard.note(None, Event::GatewayStarted, &detail).await?;
     let newest = guard.store().newest_revocation().await?;
-    house.open(entrances).await;
     let control = match (control, means.predecessor) {
-        (Some(control), _) => control,
+        (Some(control), _) => {
+            let (duties, signed) = Duties::begin(worker, ledger, sinks).await;
+            signed?;
+            *house.duties.lock().await = Some(duties);
+            house.open(entrances).await;
+            control
+        }
         (None, Some(before)) => {
+            house.open(entrances).await;
             // Both accept now. Should the other one be gone meanwhile, its control socket is free.
-            if let Err(error) = before.release().await {
+            let control = if let Err(error) = before.release().await {
                 Control::bind(&config.gateway.control).map_err(|_| StartError::NotReleased(error))?
             } else {
                 Control::bind(&config.gateway.control)?
+            };
+            let (duties, signed) = Duties::begin(worker, ledger, sinks).await;
+            if let Err(error) = signed {
+                // Nobody else accepts any more, so this process goes on; it is tried again.
+                tracing::error!(%error, "no checkpoint could be written");
             }
+            *house.duties.lock().await = Some(duties);
+            control
         }
         (None, None) => Control::bind(&config.gateway.control)?,
     };

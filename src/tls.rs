@@ -246,13 +246,17 @@ pub fn listener_config(
 
 /// What it needs to speak TLS to a host.
 pub fn host_config(trust: Trust) -> Result<Arc<ClientConfig>, Error> {
-    host_config_of(trust, rustls::ALL_VERSIONS)
+    client_config(trust, rustls::ALL_VERSIONS, None)
 }
 
-/// What it needs to speak these versions of TLS to a host.
-pub fn host_config_of(
+/// A certificate with its chain, and its key.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What it needs to speak these versions of TLS to whom `trust` fits, showing `identity` where we are asked who we are.
+pub fn client_config(
     trust: Trust,
     versions: &[&'static SupportedProtocolVersion],
+    identity: Option<Identity>,
 ) -> Result<Arc<ClientConfig>, Error> {
     let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(versions)
@@ -267,7 +271,10 @@ pub fn host_config_of(
             algorithms: provider().signature_verification_algorithms,
         })),
     };
-    Ok(Arc::new(builder.with_no_client_auth()))
+    Ok(Arc::new(match identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(Error::Pair)?,
+    }))
 }
 
 /// Does the listener's side of a handshake.

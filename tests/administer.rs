@@ -81,7 +81,7 @@ impl Drop for Desk {
 fn users_and_contacts() {
     let desk = Desk::new("users");
     assert_eq!(desk.json("user list"), serde_json::json!([]));
-    assert_eq!(desk.prints("user add anna --email anna@example.com"), "User ANNA is registered.\n");
+    assert_eq!(desk.prints("user add anna --email anna@example.com --verified"), "User ANNA is registered.\n");
     assert!(desk.prints("user add BERT --comment Accounts").contains("sallyport contact add BERT ADDRESS"));
     desk.fails("user add ANNA", 1, "user ANNA exists already");
     desk.fails("user add 1X", 2, "a user name consists of");
@@ -91,11 +91,11 @@ fn users_and_contacts() {
     assert!(list.contains("a***@example.com") && list.contains("no contact") && !list.contains("anna@"), "{list}");
 
     for number in 2..=4 {
-        desk.prints(&format!("contact add ANNA anna{number}@example.com"));
+        desk.prints(&format!("contact add ANNA anna{number}@example.com --verified"));
     }
-    desk.fails("contact add ANNA anna5@example.com", 1, "ANNA has 4 contacts");
-    desk.fails("contact add ANNA ANNA2@example.com", 1, "exists already");
-    desk.fails("contact add CARL carl@example.com", 3, "there is no user CARL");
+    desk.fails("contact add ANNA anna5@example.com --verified", 1, "ANNA has 4 contacts");
+    desk.fails("contact add ANNA ANNA2@example.com --verified", 1, "exists already");
+    desk.fails("contact add CARL carl@example.com --verified", 3, "there is no user CARL");
     desk.fails("contact remove ANNA 99", 3, "no contact 99");
     desk.prints("contact remove ANNA 2");
     assert_eq!(desk.json("contact list ANNA").as_array().unwrap().len(), 3);
@@ -135,7 +135,7 @@ fn users_and_contacts() {
 #[test]
 fn networks_and_explanations() {
     let desk = Desk::new("networks");
-    desk.prints("user add ANNA --email anna@example.com");
+    desk.prints("user add ANNA --email anna@example.com --verified");
     desk.prints("network add 10.0.0.0/8 exempt");
     let added = desk.prints("network add 10.1.0.0-10.1.0.99 deny");
     assert!(added.contains("It overlaps network 1"), "{added}");
@@ -209,7 +209,7 @@ fn service_accounts() {
     assert!(desk.prints("service add EDIJOB --from 192.0.2.8").contains("is registered, too"));
     desk.prints("service remove 2");
     desk.fails("service remove 2", 3, "there is no service account rule 2");
-    assert_eq!(explain(&format!(" --certificate {print}"))["reason"], "no-contact");
+    assert_eq!(explain(&format!(" --certificate {print}"))["reason"], "no-factor");
     let reasons = desk.json("audit list --user EDIJOB");
     let reasons: Vec<_> = reasons.as_array().unwrap().iter().map(|line| line["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["service-account-added", "user-added", "service-account-added", "service-account-removed"]);
@@ -253,9 +253,91 @@ fn many_processes_change_one_store() {
     std::thread::scope(|scope| {
         for number in 0..8 {
             let desk = &desk;
-            scope.spawn(move || desk.prints(&format!("user add USER{number} --email user{number}@example.com")));
+            scope.spawn(move || {
+                desk.prints(&format!("user add USER{number} --email user{number}@example.com --verified"))
+            });
         }
     });
     assert_eq!(desk.json("user list").as_array().unwrap().len(), 8);
     assert_eq!(desk.json("audit list").as_array().unwrap().len(), 16);
+}
+
+#[test]
+fn numbers_carriers_and_confirmation() {
+    let desk = Desk::new("numbers");
+    desk.prints("user add ANNA --email anna@example.com --verified");
+    desk.fails("contact add ANNA 0170123", 2, "no phone number with its country's code");
+    desk.fails("contact add ANNA +4917012345678", 2, "no SMS provider is configured");
+    desk.fails("contact add ANNA +4917012345678 --provider x", 3, "there is no SMS provider x");
+    desk.fails("contact add ANNA +12025550100 --carrier att", 2, "has taken no mail for numbers since 2025-06-17");
+    desk.fails("contact add ANNA a@example.com --carrier att", 2, "are for phone numbers");
+    desk.prints("carrier add example sms.example.com");
+    desk.fails("carrier add example sms.example.com", 1, "exists already");
+    desk.fails("carrier add other a@b", 2, "is no mail domain");
+    let added = desk.prints("contact add ANNA +1-202-555-0100 --carrier example --verified");
+    assert_eq!(added, "Contact 2 of ANNA: +12 *** 00.\n");
+    desk.fails("carrier remove example", 1, "named by 1 contacts");
+    desk.prints("carrier set example --retired-on 2020-01-01");
+    assert!(desk.prints("contact list ANNA").contains("example (RETIRED)"));
+    assert!(desk.prints("sender status").contains("nothing reaches 1 contact"));
+    desk.prints("contact move ANNA 2 1");
+    let list = desk.json("contact list ANNA");
+    assert_eq!((&list[0]["id"], &list[0]["address"]), (&serde_json::json!(2), &serde_json::json!("+12 *** 00")));
+    assert!(!desk.prints("contact list").contains("2025550100"));
+    assert!(desk.prints("carrier list").contains("RETIRED since 2025-06-17"));
+
+    // The relay of this configuration is not there.
+    assert!(desk.prints("contact add ANNA new@example.com").contains("THE CODE WAS NOT SENT YET (mail-unreachable)"));
+    assert!(desk.json("contact list ANNA")[2]["verified_at"].is_null());
+    for left in (0..5).rev() {
+        desk.fails("contact verify ANNA 3 12345678", 1, &format!("the code is wrong; {left} tries are left"));
+    }
+    desk.fails("contact verify ANNA 3 12345678", 1, "no code is expected of contact 3");
+    desk.fails("contact verify ANNA 9 12345678", 3, "has no contact 9");
+}
+
+#[test]
+fn templates_and_the_sender() {
+    let desk = Desk::new("templates");
+    desk.prints("user add ANNA --email anna@example.com --verified");
+    desk.prints("user language ANNA de");
+    assert_eq!(desk.json("user show ANNA")["language"], "de");
+    desk.fails("user language ANNA xx", 2, "possible values: en, de, fr, es, it, default");
+    assert!(desk.prints("template list").contains("passcode-body"));
+    desk.fails("template show nonsense", 3, "there is no template nonsense");
+    desk.fails("template set passcode-body {prefix}", 2, "{passcode} is missing");
+    desk.fails("template set passcode-subject {passcode}", 2, "there is no {passcode} here");
+    desk.prints("template set passcode-sms --language de {prefix}{passcode}");
+    assert_eq!(desk.prints("template show passcode-sms --language de"), "{prefix}{passcode}\n");
+    assert_eq!(desk.prints("template preview passcode-sms --language de"), "V482913\n");
+    assert!(desk.prints("template show passcode-sms").contains("Not you?"), "another language's is as it was");
+    assert_eq!(desk.json("template show passcode-sms --language de")["changed"], true);
+    desk.prints("template reset passcode-sms --language de");
+    assert!(desk.prints("template show passcode-sms --language de").contains("Nicht Sie?"));
+    let preview = desk.prints("template preview passcode-body");
+    assert!(preview.contains("    V 482913") && !preview.contains('{'), "{preview}");
+
+    assert!(desk.prints("sender status").contains("no node delivers"));
+    desk.prints("sender stop --reason maintenance");
+    let status = desk.json("sender status");
+    assert_eq!(
+        (&status["sender"]["stopped"], &status["sender"]["reason"]),
+        (&Value::Bool(true), &serde_json::json!("maintenance"))
+    );
+    desk.fails("contact test ANNA", 1, "the sending of messages is stopped");
+    let explained = desk.json("explain --user ANNA --from 203.0.113.9 --service telnet --host PROD");
+    assert_eq!(
+        (&explained["effect"], &explained["reason"]),
+        (&serde_json::json!("deny"), &serde_json::json!("sender-stopped"))
+    );
+    desk.prints("sender start");
+    desk.prints("sender name --from gate@example.com");
+    desk.fails("sender name --from nonsense", 2, "expected `name@example.com`");
+    assert!(desk.prints("sender name --from configuration").contains("as [smtp] says"));
+    let reasons = desk.prints("audit list");
+    for reason in
+        ["sender-stopped", "sender-started", "sender-name", "template-changed", "template-reset", "user-language"]
+    {
+        assert!(reasons.contains(reason), "{reason}");
+    }
 }

@@ -6,14 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 26] = [
     "serve",
     "demo",
     "terminal",
     "check",
     "user",
     "contact",
+    "factor",
+    "carrier",
+    "template",
+    "sender",
     "network",
+    "mode",
+    "service",
+    "enrolment",
+    "emergency",
     "settings",
     "session",
     "status",
@@ -21,6 +29,7 @@ const VERBS: [&str; 17] = [
     "restart",
     "log",
     "doctor",
+    "key",
     "audit",
     "explain",
     "completions",

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use proxy_tn5250::record;
 use proxy_tn5250::telnet::{self, Splitter, Unit, option};
 use sallyport_fuzz::events::{Conversation, Happening, Play, settings};
+use sallyport_fuzz::ftp_gate;
 
 use crate::support::script::{self, Script};
 use crate::support::trace::{self, From, Trace};
@@ -21,13 +22,21 @@ type Seeds = BTreeMap<(&'static str, String), Vec<u8>>;
 
 type Check = fn(&[u8]);
 
-const CHECKS: [(&str, Check); 6] = [
+/// Of each target of FTP so many are kept: the scripts say much the same again and again.
+const FTP_SEEDS_MAX: usize = 60;
+
+const CHECKS: [(&str, Check); 11] = [
     ("telnet", sallyport_fuzz::telnet),
     ("record", sallyport_fuzz::record),
     ("display", sallyport_fuzz::display),
     ("input", sallyport_fuzz::input),
     ("environ", sallyport_fuzz::environ),
     ("gate_tn5250", sallyport_fuzz::gate_tn5250),
+    ("ftp_line", sallyport_fuzz::ftp_line),
+    ("ftp_command", sallyport_fuzz::ftp_command),
+    ("ftp_reply", sallyport_fuzz::ftp_reply),
+    ("ftp_address", sallyport_fuzz::ftp_address),
+    ("gate_ftp", sallyport_fuzz::gate_ftp),
 ];
 
 /// The script as the fuzz target reads it.
@@ -73,6 +82,7 @@ fn from_scripts() -> Seeds {
                 Happening::Host(bytes) => units(&mut seeds, &name, From::Host, bytes),
                 Happening::Admit
                 | Happening::Challenge(_)
+                | Happening::Panel
                 | Happening::Refuse(_)
                 | Happening::Time(_)
                 | Happening::ClientClosed
@@ -81,11 +91,53 @@ fn from_scripts() -> Seeds {
             }
         }
     }
+    from_ftp_scripts(&mut seeds);
     let mut seen = std::collections::BTreeSet::new();
     // Records without end are made anew by the scripts each time; they are too long to keep.
     seeds
         .retain(|(target, _), bytes| bytes.len() < 4_096 && !bytes.is_empty() && seen.insert((*target, bytes.clone())));
+    let mut count = BTreeMap::<_, usize>::new();
+    seeds.retain(|(target, _), _| {
+        let count = count.entry(*target).or_default();
+        *count += 1;
+        !target.contains("ftp") || *count <= FTP_SEEDS_MAX
+    });
     seeds
+}
+
+/// What the scripts for FTP give: each as a conversation, and what both sides say in them for the codec.
+fn from_ftp_scripts(seeds: &mut Seeds) {
+    for script in crate::ftp::scripts::scripts() {
+        let happenings: Vec<_> = script.steps.iter().map(|step| step.given.clone()).collect();
+        let conversation = ftp_gate::Conversation { settings: script.settings, happenings };
+        seeds.insert(("gate_ftp", script.name.clone()), conversation.write());
+        for (number, happening) in conversation.happenings.iter().enumerate() {
+            let name = |part: usize| format!("{}-{number}-{part}", script.name);
+            let (bytes, is_host) = if let ftp_gate::Happening::Client(bytes) = happening {
+                (bytes, false)
+            } else if let ftp_gate::Happening::Host(bytes) = happening {
+                (bytes, true)
+            } else {
+                continue;
+            };
+            // The longest line there is room for, in pieces of seven bytes.
+            let head = [0xFE | u8::from(is_host), 6];
+            seeds.insert(("ftp_line", name(0)), [&head[..], bytes].concat());
+            if is_host {
+                seeds.insert(("ftp_reply", name(0)), bytes.clone());
+            }
+            for (part, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let (head, rest) = line.split_at(line.len().min(4));
+                if matches!(head, b"PORT" | b"EPRT" | b"227 " | b"229 ") {
+                    seeds.insert(("ftp_address", name(part)), rest.trim_ascii_start().to_vec());
+                }
+                if !is_host {
+                    seeds.insert(("ftp_command", name(part)), line.to_vec());
+                }
+            }
+        }
+    }
 }
 
 /// The seeds that recorded traces give.
@@ -158,6 +210,27 @@ fn seeds_pass_every_check() {
     }
 }
 
+/// These are kept as they are: no script speaks RADIUS.
+#[test]
+fn seeds_of_radius_packets_pass() {
+    let mut parsed = 0;
+    let entries: Vec<_> = std::fs::read_dir(root().join("fuzz/corpus/radius")).unwrap().map(Result::unwrap).collect();
+    for entry in &entries {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        // Cut and bent as well.
+        for end in 0..=bytes.len() {
+            sallyport_fuzz::radius(&bytes[..end]);
+        }
+        for at in 0..bytes.len() {
+            let mut bent = bytes.clone();
+            bent[at] ^= 0xff;
+            sallyport_fuzz::radius(&bent);
+        }
+        parsed += usize::from(sallyport_fuzz::radius::packet::parse(&bytes).is_some());
+    }
+    assert_eq!((entries.len(), parsed), (10, 7));
+}
+
 #[test]
 fn traces_pass_every_check() {
     let Some(folder) = traces() else {
@@ -166,6 +239,15 @@ fn traces_pass_every_check() {
     for ((target, name), bytes) in from_traces(&trace::read(&folder)) {
         let check = CHECKS.iter().find(|check| check.0 == target).unwrap().1;
         assert!(std::panic::catch_unwind(|| check(&bytes)).is_ok(), "{target}/{name}");
+    }
+}
+
+#[test]
+fn ftp_conversations_survive_their_encoding() {
+    for script in crate::ftp::scripts::scripts() {
+        let happenings = script.steps.iter().map(|step| step.given.clone()).collect();
+        let written = ftp_gate::Conversation { settings: script.settings, happenings }.write();
+        assert_eq!(ftp_gate::Conversation::parse(&written).write(), written, "{}", script.name);
     }
 }
 

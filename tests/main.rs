@@ -5,10 +5,13 @@
 
 mod administer;
 mod architecture;
+mod audit;
 mod clients;
 mod command_line;
 mod corpus;
+mod delivery;
 mod demo;
+mod factor;
 mod faults;
 mod ftp;
 mod operate;

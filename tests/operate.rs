@@ -129,6 +129,10 @@ fn readiness_ends_with_the_store_and_comes_back() {
     until("it is ready again", || get(address, "/readyz").0 == 200);
     std::fs::rename(site.file("store.db"), site.file("moved.db")).unwrap();
     until("the store is gone", || failing("store"));
+    // Nobody gets as far as the host, whose greeting would come otherwise.
+    let mut stream = TcpStream::connect(site.gateway).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(matches!(stream.read(&mut [0; 3]), Ok(0)), "let in without an entry anybody finds");
     std::fs::rename(site.file("moved.db"), site.file("store.db")).unwrap();
     std::fs::rename(site.file("gateway.key"), site.file("moved.key")).unwrap();
     until("the key is gone", || failing("key") && !failing("store"));
@@ -346,6 +350,66 @@ fn a_restart_under_load_refuses_nobody_and_keeps_sessions() {
     until("nobody runs any more", || site.tries(&["status"]).0 == 1);
 }
 
+/// Begins to sign on: password keyed, prompt for the passcode there. Then keys the passcode of the next mail.
+async fn prove(site: &Site, mut terminal: Terminal) -> Terminal {
+    terminal.fill(USER).unwrap();
+    terminal.type_text(PASSWORD).unwrap();
+    terminal.press(Aid::ENTER).await.unwrap();
+    terminal.wait_for_text("asscode").await.unwrap();
+    terminal.type_text(&site.passcode()).unwrap();
+    terminal.press(Aid::ENTER).await.unwrap();
+    terminal.wait_for_text("Simulated Main Menu").await.unwrap();
+    terminal
+}
+
+#[test]
+fn a_successor_delivers_and_passes_the_audit_on_for_both() {
+    let limits = "drain_seconds = 60\n[audit]\nmode = \"strict\"\n[[audit.sink]]\nname = \"file\"\nfile = \"audit.jsonl\"\n\
+                  required = true\nbehind_seconds = 10\n";
+    let site = Site::start(Plan { limits, ..Plan::default() });
+    let terminal = || async {
+        let stream = tokio::net::TcpStream::connect(site.gateway).await.unwrap();
+        let mut terminal = Session::new(stream, Options::default(), Duration::from_secs(20));
+        terminal.wait_for_text("Sign On").await.unwrap();
+        terminal
+    };
+    let before = site.block_on(async { prove(&site, terminal().await).await });
+    // At the sign-on display of the first process, whose passcode the second one will have to send.
+    let waiting = site.block_on(terminal());
+    let status: Value = serde_json::from_str(&site.admin(&["restart", "--json"])).unwrap();
+    let successor = Stranger(status["process"].as_u64().unwrap().try_into().unwrap());
+    let answers = || {
+        let (code, said) = site.tries(&["status", "--json"]);
+        code == 0
+            && serde_json::from_str::<Value>(&said)
+                .is_ok_and(|said| said[0]["process"].as_u64() == Some(successor.0.into()))
+    };
+    until("the second process has taken over", answers);
+    let waiting = site.block_on(prove(&site, waiting));
+    let after = site.block_on(async { prove(&site, terminal().await).await });
+    site.block_on(async { drop((before, waiting, after)) });
+    let line = |event: &str| {
+        let said = std::fs::read_to_string(site.file("audit.jsonl")).unwrap_or_default();
+        said.lines().filter(|line| line.contains(&format!("\"{event}\""))).count()
+    };
+    until("all three ends are passed on", || line("connection-closed") >= 3);
+    until("the first process has ended", || line("gateway-stopped") == 1);
+    let said = std::fs::read_to_string(site.file("audit.jsonl")).unwrap();
+    let ids: Vec<_> = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
+    let mut once = ids.clone();
+    once.dedup();
+    assert_eq!(ids, once, "each entry once, in order");
+    assert_eq!(line("passcode-sent"), 3);
+    let audit = site.audit();
+    for fault in ["delivery-unknown", "delivery-lost", "audit-sink-behind", "store-unavailable"] {
+        assert!(!audit.contains(fault), "{fault}: {audit}");
+    }
+    let (code, said) = site.tries(&["audit", "verify"]);
+    assert_eq!(code, 0, "{said}");
+    successor.signal(Signal::TERM);
+    until("nobody runs any more", || site.tries(&["status"]).0 == 1);
+}
+
 #[test]
 fn a_process_that_cannot_start_takes_nothing_over() {
     let site = open_site(Plan::default());
@@ -510,6 +574,18 @@ fn the_doctor_finds_each_planted_fault_of_files() {
     mode("gateway.key", 0o640);
     problem(&site, "key", "chmod 600");
     mode("gateway.key", 0o600);
+    let audit_key = std::fs::read_dir(site.file("")).unwrap().filter_map(Result::ok).map(|entry| entry.file_name());
+    let audit_key =
+        audit_key.filter_map(|name| name.into_string().ok()).find(|name| name.ends_with("audit-key")).unwrap();
+    mode(&audit_key, 0o640);
+    problem(&site, "permissions", "read or written by others");
+    problem(&site, "audit", "chmod 600");
+    mode(&audit_key, 0o600);
+    // Nothing is sent, by whatever cause.
+    site.admin(&["sender", "stop", "--reason", "tested"]);
+    problem(&site, "delivery", "whoever needs a passcode is refused (tested)");
+    site.admin(&["sender", "start"]);
+    assert_eq!(findings(&site, "delivery"), []);
     // A locked store.
     let lock = rusqlite::Connection::open(site.file("store.db")).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -517,7 +593,8 @@ fn the_doctor_finds_each_planted_fault_of_files() {
     lock.execute_batch("ROLLBACK").unwrap();
     // A clock that was set back: the audit is ahead.
     lock.execute_batch(
-        "INSERT INTO audit (at, node, event, outcome) SELECT max(at) + 7200000, 'n', 'changed', 'noted' FROM audit",
+        "INSERT INTO audit (at, node, event, outcome, sequence, hash)
+         SELECT max(at) + 7200000, 'n', 'changed', 'noted', 1, zeroblob(32) FROM audit",
     )
     .unwrap();
     problem(&site, "clock", "behind the latest entry");

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use policy::{Heading, Message, Notice, PasscodePrompt, Prompt, Question, Report, Verdict};
+use policy::{
+    Asks, Heading, Keys, Message, Notice, Panel, PanelKey, PanelLine, PasscodePrompt, Prompt, Question, Report, Verdict,
+};
 use proxy_tn5250::gate::{self, Action, AutoSignOn, Close, Gate, Order, Printers, Settings, SignOnFields};
 
 use crate::watch::Watch;
@@ -27,6 +29,8 @@ pub enum Happening {
     Admit,
     /// The guard has a passcode asked for; with a message where the last one was not right.
     Challenge(Option<Message>),
+    /// The guard has a panel filled in.
+    Panel,
     /// The guard refuses.
     Refuse(Notice),
     /// Time passes.
@@ -46,6 +50,7 @@ impl Happening {
         match self {
             Self::Admit => Some(Verdict::Admit),
             Self::Challenge(message) => Some(challenge(*message)),
+            Self::Panel => Some(panel()),
             Self::Refuse(notice) => Some(Verdict::Refuse { notice: *notice, close: true }),
             Self::Client(_) | Self::Host(_) | Self::Time(_) | Self::ClientClosed | Self::HostClosed | Self::End => None,
         }
@@ -88,6 +93,12 @@ impl Done {
             Action::Ask(Question::Answer { user, answer }) => Self::Ask(match answer {
                 policy::Answer::Passcode(code) => format!("answer {} passcode {}", name(user), code.expose()),
                 policy::Answer::Resend => format!("answer {} resend", name(user)),
+                policy::Answer::Other => format!("answer {} other", name(user)),
+                policy::Answer::Maintain => format!("answer {} maintain", name(user)),
+                policy::Answer::Panel(filled) => {
+                    let fields: Vec<_> = filled.fields.iter().map(|field| field.expose().as_str()).collect();
+                    format!("answer {} panel {:?} {}", name(user), filled.key, fields.join("|"))
+                }
             }),
             // Questions about passwords are FTP's.
             Action::Ask(Question::Password { user, .. } | Question::Accepted { user, .. }) => {
@@ -136,7 +147,7 @@ pub fn settings() -> Settings {
 
 /// The challenge that the guard of all conversations here makes.
 pub fn challenge(message: Option<Message>) -> Verdict {
-    Verdict::Challenge(Prompt::Passcode(PasscodePrompt {
+    Verdict::Challenge(Prompt::Passcode(Box::new(PasscodePrompt {
         heading: Heading {
             host: "HOST1".to_owned(),
             gateway: "gate1".to_owned(),
@@ -145,14 +156,31 @@ pub fn challenge(message: Option<Message>) -> Verdict {
             source: std::net::IpAddr::from([192, 0, 2, 7]),
         },
         user: "ANNA".parse().expect("a user name"),
-        destination: "a***@example.com".to_owned(),
-        prefix: 'K',
-        digits: 6,
+        asks: Asks::Sent { destination: "a***@example.com".to_owned(), prefix: 'K', digits: 6 },
+        keys: Keys { resend: true, other: true, maintain: true },
         tries_left: 3,
         expires: "14:08:59".to_owned(),
         message,
         way: None,
-    }))
+    })))
+}
+
+/// The panel that the guard of all conversations here has filled in.
+pub fn panel() -> Verdict {
+    let Verdict::Challenge(prompt) = challenge(None) else { unreachable!("a challenge") };
+    Verdict::Challenge(Prompt::Panel(Box::new(Panel {
+        heading: prompt.heading().clone(),
+        id: "SPT1003",
+        title: "Sign On - Choose a Way",
+        lines: vec![
+            PanelLine::Text("Type 1 beside one line.".to_owned()),
+            PanelLine::Option { text: "a***@example.com".to_owned() },
+            PanelLine::Option { text: "Authenticator app".to_owned() },
+            PanelLine::Field { label: "Ticket", length: 20, hidden: true, value: String::new() },
+        ],
+        keys: &[(PanelKey::F5, "Refresh")],
+        message: None,
+    })))
 }
 
 const MESSAGES: [Option<Message>; 6] = [
@@ -171,7 +199,7 @@ const TIMES: [Duration; 5] = [
     Duration::from_secs(301),
     Duration::from_secs(3_600),
 ];
-const KINDS: u8 = 21;
+const KINDS: u8 = 22;
 
 impl Conversation {
     /// Reads a conversation from any bytes.
@@ -208,6 +236,7 @@ impl Conversation {
                 kind @ 13..=17 => Happening::Time(TIMES[usize::from(kind - 13)]),
                 18 => Happening::ClientClosed,
                 19 => Happening::HostClosed,
+                21 => Happening::Panel,
                 _ => Happening::End,
             });
         }
@@ -248,6 +277,7 @@ impl Conversation {
                 Happening::ClientClosed => out.push(18),
                 Happening::HostClosed => out.push(19),
                 Happening::End => out.push(20),
+                Happening::Panel => out.push(21),
             }
         }
         out
@@ -308,7 +338,7 @@ impl Play {
                 }
             }
             Happening::Host(bytes) => self.unread.extend(bytes),
-            Happening::Admit | Happening::Challenge(_) | Happening::Refuse(_) => {
+            Happening::Admit | Happening::Challenge(_) | Happening::Panel | Happening::Refuse(_) => {
                 if let Some(verdict) = happening.verdict() {
                     self.give(gate::Event::Verdict(verdict), &mut done);
                 }

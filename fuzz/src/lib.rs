@@ -14,12 +14,14 @@ pub mod events;
 mod ftp;
 pub mod ftp_gate;
 mod gate;
+pub mod radius;
 pub mod watch;
 
 pub use codec::{display, environ, input, record, telnet};
 pub use ftp::{ftp_address, ftp_command, ftp_line, ftp_reply};
 pub use ftp_gate::gate_ftp;
 pub use gate::gate_tn5250;
+pub use radius::radius;
 
 /// Runs `check` over the files that the program's arguments name.
 ///

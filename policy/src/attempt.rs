@@ -121,6 +121,8 @@ pub struct Attempt {
     pub local: DateTime,
     /// The certificate that the client showed and proved to own.
     pub certificate: Option<Fingerprint>,
+    /// Whether it can lead to enrolment: at a terminal, behind a password that the host has accepted.
+    pub can_enrol: bool,
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 use crate::attempt::{Service, User};
 use crate::secret::Secret;
 
+pub use crate::contact::mask;
+
 /// The fewest digits of a passcode.
 pub const DIGITS_MIN: u8 = 6;
 /// The most digits of a passcode.
@@ -58,6 +60,20 @@ pub fn keyed(text: &Secret<String>, prefix: char, digits: u8) -> Option<Secret<S
     }
     let read = Secret::new(read);
     (read.expose().len() == usize::from(digits)).then_some(read)
+}
+
+/// Whether what was keyed is a passcode with another challenge's letter in front: it belongs to another sign-on, is not
+/// compared, and costs no try.
+#[must_use]
+pub fn of_another(text: &Secret<String>, prefix: char, digits: u8) -> bool {
+    let text = text.expose().trim_start();
+    let letter = text.chars().next().map(|letter| letter.to_ascii_uppercase());
+    letter.is_some_and(|letter| {
+        let is_prefix = PREFIXES.iter().any(|byte| char::from(*byte) == letter);
+        is_prefix
+            && letter != prefix.to_ascii_uppercase()
+            && keyed(&Secret::new(text.to_owned()), letter, digits).is_some()
+    })
 }
 
 /// `password` where it has the form of a passcode: exactly `digits` digits.
@@ -117,14 +133,6 @@ impl Binding<'_> {
         }
         Secret::new(input)
     }
-}
-
-/// An e-mail address as it may be shown: first character, a mask of fixed length, and the domain.
-#[must_use]
-pub fn mask(address: &str) -> String {
-    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-    let first: String = local.chars().take(1).collect();
-    if domain.is_empty() { format!("{first}***") } else { format!("{first}***@{domain}") }
 }
 
 #[cfg(test)]
@@ -197,11 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn masks_have_one_length() {
-        assert_eq!(mask("anna@example.com"), "a***@example.com");
-        assert_eq!(mask("a@example.com"), "a***@example.com");
-        assert_eq!(mask("x"), "x***");
-        assert_eq!(mask(""), "***");
+    fn another_challenge_s_letter_is_told() {
+        let other = |text: &str| of_another(&Secret::new(text.to_owned()), 'V', 6);
+        for text in ["W 123456", "w123456", " A-123-456 "] {
+            assert!(other(text), "{text}");
+        }
+        for text in ["123456", "V 123456", "v123456", "W 12345", "W", "", "I 123456", "WW123456", "W 12345x"] {
+            assert!(!other(text), "{text}");
+        }
     }
 
     proptest! {

@@ -5,10 +5,12 @@
 //!   lockout         user disabled, or user, source
 //!                   or user-from-source locked            → deny
 //!   network-deny    the network rule says deny            → deny
+//!   emergency       an override of the user is in force   → allow
 //!   always          the user is marked "always"           skips the next step
 //!   network-exempt  the network rule says exempt          → allow        (nobody named: only if the setting unnamed says so)
 //!   service-account a service account's rule fits         → allow
-//!   user            unknown, not registered, no contact   → deny
+//!   user            unknown                               → deny
+//!   factor          not registered, or no usable factor   → enrol        where that is permitted, else deny
 //!   repeat          a repeat window is open               → allow
 //!   passcode                                              → challenge
 //! ```
@@ -22,10 +24,12 @@ use core::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::account::{Miss, ServiceAccount};
-use crate::attempt::Attempt;
-use crate::history::History;
+use crate::attempt::{Attempt, Service};
+use crate::factor::Factors;
+use crate::history::{History, Standing};
 use crate::lockout::later;
-use crate::rule::{Enforcement, Network, Rules, Treatment, Unnamed};
+use crate::rule::{Network, Rules, Treatment};
+use crate::setting::{Enforcement, Enrolment, EnrolmentGuard, Unnamed};
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -35,6 +39,8 @@ pub enum Effect {
     Allow,
     /// Ask for a passcode.
     Challenge,
+    /// Have the user enrol a factor, and let in with that.
+    Enrol,
     /// Refuse.
     Deny,
 }
@@ -46,6 +52,7 @@ impl Effect {
         match self {
             Self::Allow => "allow",
             Self::Challenge => "challenge",
+            Self::Enrol => "enrol",
             Self::Deny => "deny",
         }
     }
@@ -72,6 +79,8 @@ pub enum Reason {
     UserLockedFromSource,
     /// A network rule denies.
     NetworkDenied,
+    /// An administrator lets the user in for a while.
+    EmergencyOverride,
     /// A network rule exempts.
     NetworkExempt,
     /// A service account's rule fits.
@@ -80,8 +89,12 @@ pub enum Reason {
     UserUnknown,
     /// The user is not registered.
     UserNotRegistered,
-    /// The user has nothing a passcode could be sent to.
-    NoContact,
+    /// The user has nothing to prove with.
+    NoFactor,
+    /// The user has nothing to prove with that may be used.
+    FactorNotAllowed,
+    /// The user has nothing to prove with, and may enrol.
+    EnrolmentOpen,
     /// A repeat window is open.
     RepeatWindow,
     /// Nothing speaks against a passcode being asked for.
@@ -90,18 +103,21 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of the steps.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::EnforcementOff,
         Self::UserDisabled,
         Self::UserLocked,
         Self::SourceLocked,
         Self::UserLockedFromSource,
         Self::NetworkDenied,
+        Self::EmergencyOverride,
         Self::NetworkExempt,
         Self::ServiceAccount,
         Self::UserUnknown,
         Self::UserNotRegistered,
-        Self::NoContact,
+        Self::NoFactor,
+        Self::FactorNotAllowed,
+        Self::EnrolmentOpen,
         Self::RepeatWindow,
         Self::PasscodeRequired,
     ];
@@ -116,11 +132,14 @@ impl Reason {
             Self::SourceLocked => "source-locked",
             Self::UserLockedFromSource => "user-locked-from-source",
             Self::NetworkDenied => "network-denied",
+            Self::EmergencyOverride => "emergency-override",
             Self::NetworkExempt => "network-exempt",
             Self::ServiceAccount => "service-account",
             Self::UserUnknown => "user-unknown",
             Self::UserNotRegistered => "user-not-registered",
-            Self::NoContact => "no-contact",
+            Self::NoFactor => "no-factor",
+            Self::FactorNotAllowed => "factor-not-allowed",
+            Self::EnrolmentOpen => "enrolment-open",
             Self::RepeatWindow => "repeat-window",
             Self::PasscodeRequired => "passcode-required",
         }
@@ -130,7 +149,8 @@ impl Reason {
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::EnforcementOff => "sallyport settings set enforcement enforce",
+            Self::EnforcementOff => "sallyport settings set enforcement enforce, and see: sallyport mode list",
+            Self::EmergencyOverride => "sallyport emergency end USER",
             Self::UserDisabled => "sallyport user enable USER",
             Self::UserLocked | Self::UserLockedFromSource => "wait until the lock ends, or: sallyport user unlock USER",
             Self::SourceLocked => "wait until the lock ends, or: sallyport network unlock ADDRESS",
@@ -142,9 +162,19 @@ impl Reason {
                 "teach the gateway the host's sign-on display: [[host.form]] in the configuration; or, for printer sessions \
                  and default users, exempt their network and: sallyport settings set unnamed exempt"
             }
-            Self::UserNotRegistered => "sallyport user add USER, then sallyport contact add USER ADDRESS",
-            Self::NoContact => "sallyport contact add USER ADDRESS",
-            Self::RepeatWindow => "sallyport settings set repeat.minutes 0, or wait until the window closes",
+            Self::UserNotRegistered => {
+                "sallyport user add USER, then sallyport contact add USER ADDRESS; or self-enrolment: sallyport settings show enrolment"
+            }
+            Self::NoFactor => {
+                "sallyport contact add USER ADDRESS, or sallyport factor add totp USER; or self-enrolment: sallyport settings show enrolment"
+            }
+            Self::FactorNotAllowed => {
+                "sallyport factor add totp USER; or sallyport user factors USER all, and see: sallyport settings show assurance"
+            }
+            Self::EnrolmentOpen => "sallyport user enrolment USER off",
+            Self::RepeatWindow => {
+                "sallyport settings set repeat.minutes 0 (FTP: ftp.repeat-minutes), sallyport user repeat USER 0, or wait until the window closes"
+            }
             Self::PasscodeRequired => "to exempt a network: sallyport network add NETWORK exempt",
         }
     }
@@ -196,13 +226,75 @@ pub fn explain(rules: &Rules, attempt: &Attempt, history: &History) -> (Decision
     (decision, steps)
 }
 
+/// How long a repeat window is, and how much it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeat {
+    /// Minutes; 0: there is none.
+    pub minutes: u32,
+    /// Sign-ons.
+    pub uses: u32,
+}
+
+/// The repeat windows of a user, by this service.
+#[must_use]
+pub fn repeat(rules: &Rules, service: Service, user: Option<Standing>) -> Repeat {
+    let settings = &rules.settings;
+    let (minutes, uses) = match service {
+        Service::Telnet => (settings.repeat_minutes, settings.repeat_uses),
+        Service::Ftp => (settings.ftp_repeat_minutes, settings.ftp_repeat_uses),
+    };
+    Repeat { minutes: user.and_then(|user| user.repeat).unwrap_or(minutes), uses }
+}
+
 /// Until when the repeat window of `history` is open for `attempt`, if it is.
 #[must_use]
 pub fn repeat_until(rules: &Rules, attempt: &Attempt, history: &History) -> Option<Timestamp> {
     let admission = history.admission?;
-    let until = later(admission.since, u64::from(rules.settings.repeat_minutes).saturating_mul(60));
-    let open = admission.since <= attempt.at && attempt.at < until && admission.uses < rules.settings.repeat_uses;
+    let Repeat { minutes, uses } = repeat(rules, attempt.service, history.user);
+    let until = later(admission.since, u64::from(minutes).saturating_mul(60));
+    let open = admission.since <= attempt.at && attempt.at < until && admission.uses < uses;
     open.then_some(until)
+}
+
+/// What a user may prove with.
+#[must_use]
+pub fn usable(rules: &Rules, user: &Standing) -> Factors {
+    user.factors.and(user.allowed).and(Factors::worth(rules.settings.assurance))
+}
+
+/// Whether the user of `attempt` may enrol a factor, and maintain contacts of their own; the weakest that says no counts.
+///
+/// # Errors
+/// What says no.
+pub fn may_enrol(rules: &Rules, attempt: &Attempt, user: Option<&Standing>) -> Result<(), &'static str> {
+    let settings = &rules.settings;
+    let network = rules.networks.find(attempt);
+    let by_network = network.and_then(|rule| rule.enrolment);
+    let by_user = user.and_then(|user| user.enrolment);
+    if by_user == Some(false) {
+        return Err("the user may not enrol");
+    }
+    if by_network == Some(false) {
+        return Err("nobody may enrol from this network");
+    }
+    let by_setting = match settings.enrolment {
+        Enrolment::Off => false,
+        Enrolment::Registered => user.is_some(),
+        Enrolment::Anyone => true,
+    };
+    if user.is_none() && settings.enrolment != Enrolment::Anyone {
+        return Err("not registered, and the setting enrolment is not anyone");
+    }
+    if !by_setting && by_user != Some(true) && by_network != Some(true) {
+        return Err("the setting enrolment is off, and nothing permits it to this user or network");
+    }
+    if settings.enrolment_guard == EnrolmentGuard::Network && by_network != Some(true) {
+        return Err("enrolment.guard is network, and the network is not marked for enrolment");
+    }
+    if !attempt.can_enrol {
+        return Err("enrolment is for terminals, where the host sees the password first");
+    }
+    Ok(())
 }
 
 /// Who listens to the steps. The findings are rendered only for somebody who wants to read them.
@@ -226,9 +318,9 @@ impl Listener for Vec<Step> {
 }
 
 fn walk(rules: &Rules, attempt: &Attempt, history: &History, listener: &mut impl Listener) -> Decision {
-    let network = rules.networks.find(attempt.service, attempt.source);
+    let network = rules.networks.find(attempt);
     let (meant, reason) = steps(rules, attempt, history, network, listener);
-    let effect = match rules.settings.enforcement {
+    let effect = match rules.enforcement(attempt) {
         Enforcement::Enforce | Enforcement::Off => meant,
         Enforcement::Observe => Effect::Allow,
     };
@@ -253,7 +345,7 @@ fn steps(
     }
     let now = attempt.at;
 
-    match rules.settings.enforcement {
+    match rules.enforcement(attempt) {
         Enforcement::Off => decided!("enforcement", Allow, EnforcementOff, "off: nobody is asked for anything"),
         Enforcement::Observe => {
             listener.step("enforcement", format_args!("observe: recorded only, everybody is let through"), None);
@@ -303,6 +395,18 @@ fn steps(
         None => listener.step("network-deny", format_args!("no network rule covers {}", attempt.source), None),
     }
 
+    match history.emergency {
+        Some(emergency) if emergency.is_in_force(now) => {
+            let (id, until) = (emergency.id, End(emergency.until));
+            decided!("emergency", Allow, EmergencyOverride, "override {id} is in force until {until}");
+        }
+        Some(emergency) if emergency.pending && now < emergency.until => {
+            let id = emergency.id;
+            listener.step("emergency", format_args!("override {id} waits for a second operator"), None);
+        }
+        Some(_) | None => listener.step("emergency", format_args!("no override is in force"), None),
+    }
+
     let always = history.user.is_some_and(|user| user.always);
     listener.step("always", format_args!("{}", if always { "the user is always challenged" } else { "not set" }), None);
 
@@ -339,26 +443,43 @@ fn steps(
     let Some(name) = &attempt.user else {
         decided!("user", Deny, UserUnknown, "the gateway could not tell who signs on");
     };
-    let Some(user) = history.user else {
-        decided!("user", Deny, UserNotRegistered, "{name} is not registered");
-    };
-    if user.contacts == 0 {
-        decided!("user", Deny, NoContact, "{name} has no contact that a passcode could be sent to");
+    listener.step("user", format_args!("{name}"), None);
+
+    let factors = history.user.map_or(Factors::NONE, |user| usable(rules, &user));
+    if factors.is_empty() {
+        let why = may_enrol(rules, attempt, history.user.as_ref());
+        let lacks = match history.user {
+            None => "is not registered",
+            Some(user) if user.factors.is_empty() => "has no factor",
+            Some(_) => "has no factor that may be used",
+        };
+        match (why, history.user) {
+            (Ok(()), None) => decided!("factor", Enrol, EnrolmentOpen, "{name} {lacks}, and may enrol"),
+            (Ok(()), Some(user)) if user.factors.is_empty() => {
+                decided!("factor", Enrol, EnrolmentOpen, "{name} {lacks}, and may enrol");
+            }
+            (Ok(()), Some(_)) => decided!("factor", Deny, FactorNotAllowed, "{name} {lacks}"),
+            (Err(why), None) => decided!("factor", Deny, UserNotRegistered, "{name} {lacks}; no enrolment: {why}"),
+            (Err(why), Some(user)) if user.factors.is_empty() => {
+                decided!("factor", Deny, NoFactor, "{name} {lacks}; no enrolment: {why}");
+            }
+            (Err(_), Some(_)) => decided!("factor", Deny, FactorNotAllowed, "{name} {lacks}"),
+        }
     }
-    listener.step("user", format_args!("{name} is registered and has {} contact(s)", user.contacts), None);
+    listener.step("factor", format_args!("{name} has {factors}"), None);
 
     match (repeat_until(rules, attempt, history), history.admission) {
         (Some(until), _) => {
             decided!("repeat", Allow, RepeatWindow, "a repeat window is open until {}", End(until));
         }
-        (None, _) if rules.settings.repeat_minutes == 0 => {
+        (None, _) if repeat(rules, attempt.service, history.user).minutes == 0 => {
             listener.step("repeat", format_args!("repeat windows are prohibited"), None);
         }
         (None, Some(_)) => listener.step("repeat", format_args!("the repeat window is over or used up"), None),
         (None, None) => listener.step("repeat", format_args!("no repeat window"), None),
     }
 
-    decided!("passcode", Challenge, PasscodeRequired, "a passcode is sent and asked for");
+    decided!("passcode", Challenge, PasscodeRequired, "one of these is asked for");
 }
 
 /// The service account's rule that lets `attempt` in.

@@ -10,6 +10,7 @@ use core::str::FromStr;
 use std::net::IpAddr;
 
 use crate::attempt::User;
+use crate::factor::Factor;
 use crate::secret::Secret;
 
 /// What a gate asks before it lets anybody through.
@@ -46,10 +47,25 @@ pub enum Question {
 /// What a user keys at a prompt.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// A passcode.
+    /// A passcode, or whatever the factor asks for.
     Passcode(Secret<String>),
     /// The wish for a new passcode (F5).
     Resend,
+    /// The wish to prove with something else (F6).
+    Other,
+    /// The wish to look at one's own contacts once the passcode was right (F9).
+    Maintain,
+    /// What was keyed on a panel.
+    Panel(Filled),
+}
+
+/// What was keyed on a panel.
+#[derive(Debug, Clone)]
+pub struct Filled {
+    /// The key that was pressed.
+    pub key: PanelKey,
+    /// What stands in the fields, in their order, blanks around it taken off.
+    pub fields: Vec<Secret<String>>,
 }
 
 /// What the guard replies to a question.
@@ -100,8 +116,21 @@ pub struct Heading {
 /// What a user is shown and must answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// A passcode was sent; key it.
-    Passcode(PasscodePrompt),
+    /// Key a passcode.
+    Passcode(Box<PasscodePrompt>),
+    /// Choose, enrol, or look at one's own contacts: at terminals only.
+    Panel(Box<Panel>),
+}
+
+impl Prompt {
+    /// Names and times.
+    #[must_use]
+    pub fn heading(&self) -> &Heading {
+        match self {
+            Self::Passcode(prompt) => &prompt.heading,
+            Self::Panel(panel) => &panel.heading,
+        }
+    }
 }
 
 /// The passcode prompt.
@@ -111,20 +140,123 @@ pub struct PasscodePrompt {
     pub heading: Heading,
     /// Who is signing on.
     pub user: User,
-    /// Where the passcode went, masked.
-    pub destination: String,
-    /// The challenge's prefix letter, `A`-`Z`: the message carries the same.
-    pub prefix: char,
-    /// How many digits the passcode has.
-    pub digits: u8,
+    /// What is asked for.
+    pub asks: Asks,
     /// Tries that are left, this one included.
     pub tries_left: u8,
-    /// When the passcode expires, `14:08:59` in the gateway's time zone.
+    /// When the challenge expires, `14:08:59` in the gateway's time zone.
     pub expires: String,
     /// The message line.
     pub message: Option<Message>,
+    /// Which function keys do something.
+    pub keys: Keys,
     /// FTP: in which way this user gives passcodes; `None`: as everybody does on the listener.
     pub way: Option<Way>,
+}
+
+/// What a passcode prompt asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asks {
+    /// A passcode that was sent.
+    Sent {
+        /// Where it went, masked.
+        destination: String,
+        /// The challenge's prefix letter, `A`-`Z`: the message carries the same.
+        prefix: char,
+        /// How many digits it has.
+        digits: u8,
+    },
+    /// What the user has.
+    Own {
+        /// Of which kind it is.
+        factor: Factor,
+        /// What the user calls it.
+        name: String,
+        /// How many digits it shows, where it shows digits.
+        digits: Option<u8>,
+        /// What a server wants to have said.
+        text: Option<String>,
+    },
+}
+
+/// Which function keys of a passcode prompt do something besides F3 and F12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Keys {
+    /// F5 sends another passcode.
+    pub resend: bool,
+    /// F6 leads to other ways.
+    pub other: bool,
+    /// F9 has one's own contacts shown afterwards.
+    pub maintain: bool,
+}
+
+/// A screen of lines and fields: at terminals only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panel {
+    /// Names and times.
+    pub heading: Heading,
+    /// The panel's id, seven characters.
+    pub id: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// What stands on it, from top to bottom; what has no room is left out.
+    pub lines: Vec<PanelLine>,
+    /// The keys that do something, with their words, besides Enter. Any other key changes nothing, but for F3 and F12, which
+    /// leave.
+    pub keys: &'static [(PanelKey, &'static str)],
+    /// The message line, and whether it tells of a mistake.
+    pub message: Option<(String, bool)>,
+}
+
+/// A line of a panel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PanelLine {
+    /// Nothing.
+    Blank,
+    /// What to do.
+    Text(String),
+    /// What matters most.
+    Strong(String),
+    /// Something and its value.
+    Value {
+        /// What it is.
+        label: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A field of one character, and what is chosen with it.
+    Option {
+        /// What is chosen.
+        text: String,
+    },
+    /// A field, behind its label where it has room there, else on the next line.
+    Field {
+        /// What it is for.
+        label: &'static str,
+        /// Characters, 1 to 76.
+        length: u8,
+        /// Whether what is keyed is not displayed.
+        hidden: bool,
+        /// What stands in it at first.
+        value: String,
+    },
+}
+
+/// A key that answers a panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PanelKey {
+    /// Enter.
+    Enter,
+    /// F3.
+    F3,
+    /// F5.
+    F5,
+    /// F6.
+    F6,
+    /// F9.
+    F9,
+    /// F12.
+    F12,
 }
 
 /// In which way an FTP user gives a passcode. In one line with the password it can always be given.
@@ -173,6 +305,14 @@ pub enum Message {
     Resent,
     /// A new passcode was asked for too soon or too often; the one sent before still counts.
     ResendRefused,
+    /// The passcode's prefix letter is that of another sign-on.
+    OtherSignOn,
+    /// The token's answer was used before.
+    Replayed,
+    /// The time to answer is over; the same is asked for once more.
+    Again,
+    /// The user's own contacts are shown once the passcode was right.
+    MaintainNext,
 }
 
 impl Message {
@@ -185,6 +325,10 @@ impl Message {
             Self::Renewed => "That passcode is no longer valid. A new one was sent.",
             Self::Resent => "A new passcode was sent. The one before is no longer valid.",
             Self::ResendRefused => "No new passcode was sent: asked for too often. Wait, or key the one sent before.",
+            Self::OtherSignOn => "That passcode is for another sign-on. Key the one with the letter shown here.",
+            Self::Replayed => "That passcode was used before. Wait for the next one.",
+            Self::Again => "Too late. Key it once more.",
+            Self::MaintainNext => "Key the passcode. Then the contacts are shown.",
         }
     }
 }
@@ -203,6 +347,10 @@ pub enum Notice {
     Cancelled,
     /// Nobody answered the prompt in time.
     Expired,
+    /// There is no second factor, and none can be set up here.
+    NoFactor,
+    /// What was enrolled waits for an administrator's approval.
+    Waiting,
     /// The gateway cannot decide now (store, mail or audit out of order), so nobody gets in.
     Unavailable,
     /// An operator ended the session.
@@ -218,6 +366,8 @@ impl Notice {
             Self::Exhausted => "Sign-on ended: no valid passcode was keyed.",
             Self::Cancelled => "Sign-on cancelled.",
             Self::Expired => "Sign-on ended: the passcode was not keyed in time.",
+            Self::NoFactor => "No second factor is set up. Ask the system administrator to set one up.",
+            Self::Waiting => "Set up. It counts once the system administrator has approved it.",
             Self::Unavailable => "Sign-on is not possible at this time. Try again later.",
             Self::Ended => "The session was ended by an operator.",
         }

@@ -16,18 +16,29 @@
 pub mod account;
 pub mod attempt;
 pub mod challenge;
+pub mod contact;
 pub mod decide;
 pub mod dialogue;
+pub mod factor;
 pub mod history;
 pub mod lockout;
+pub mod mode;
 pub mod rule;
 pub mod secret;
+pub mod setting;
 
 pub use account::{Fingerprint, ServiceAccount};
 pub use attempt::{Attempt, Service, User, UserError};
+pub use contact::{ContactKind, Language};
 pub use decide::{Decision, Effect, Reason, Step, decide, explain};
-pub use dialogue::{Answer, Heading, Message, Notice, PasscodePrompt, Prompt, Question, Report, Verdict, Way};
-pub use history::{Admission, History, Standing};
+pub use dialogue::{
+    Answer, Asks, Filled, Heading, Keys, Message, Notice, Panel, PanelKey, PanelLine, PasscodePrompt, Prompt, Question,
+    Report, Verdict, Way,
+};
+pub use factor::{Assurance, Factor, Factors};
+pub use history::{Admission, Emergency, History, Standing};
 pub use lockout::{Failure, Scope, Tally};
-pub use rule::{Enforcement, Network, Networks, Rules, Setting, Settings, Treatment, Unnamed};
-pub use secret::Secret;
+pub use mode::Mode;
+pub use rule::{Logging, Network, Networks, Rules, Treatment};
+pub use secret::{Secret, wipe};
+pub use setting::{Approval, Enforcement, Enrolment, EnrolmentGuard, Setting, Settings, Unnamed};

@@ -20,7 +20,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::rule::Settings;
+use crate::setting::Settings;
 
 /// The longest lock of a user, in seconds: a day. (The ceiling of failures locks until an administrator unlocks.)
 const LOCK_MAX: u64 = 24 * 60 * 60;

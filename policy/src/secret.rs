@@ -50,6 +50,11 @@ impl<T: Zeroize> From<T> for Secret<T> {
     }
 }
 
+/// Wipes `bytes`, which held a secret on its way to where it is kept.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.zeroize();
+}
+
 /// The SHA-256 of `bytes`: enough to recognise what may not be kept.
 #[must_use]
 pub fn fingerprint(bytes: &[u8]) -> [u8; 32] {

@@ -70,7 +70,7 @@ impl fmt::Debug for Argument {
     }
 }
 
-/// A password, a passcode or both: an argument that nothing shows, not even its length. Compare passcodes in constant
+/// A password, a passcode or both: an argument that nothing shows, not even its length, and that is wiped on drop. Compare passcodes in constant
 /// time, not with `==`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(Argument);
@@ -90,8 +90,14 @@ impl Hidden {
 
     /// The bytes, moved to where they are wiped.
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0.0
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        core::mem::take(&mut self.0.0)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        policy::wipe(&mut self.0.0);
     }
 }
 
@@ -292,10 +298,10 @@ impl Command {
         })
     }
 
-    /// How far it may go while nobody is admitted; a verb that is not in the table goes nowhere.
+    /// Whether it means something while nobody is admitted; a verb that is not in the table does not.
     #[must_use]
-    pub fn before_admission(&self) -> Reach {
-        self.verb().map_or(Reach::Nobody, Verb::before_admission)
+    pub fn is_for_logon(&self) -> bool {
+        self.verb().is_some_and(Verb::is_for_logon)
     }
 
     /// How far it may go once its user is admitted; a verb that is not in the table goes to the host.
@@ -308,7 +314,10 @@ impl Command {
     #[must_use]
     pub fn write(&self) -> Bytes {
         let word = if let Self::Unknown(word, _) = self { word.as_str() } else { self.verb().map_or("", Verb::word) };
-        let mut wire = word.as_bytes().to_vec();
+        // Room for all of it: a vector that grows leaves an unwiped copy of a password behind.
+        let hidden = if let Self::Pass(secret) | Self::Acct(secret) = self { secret.expose().len() } else { 0 };
+        let mut wire = Vec::with_capacity(hidden.saturating_mul(2).saturating_add(2 * VERB_MAX));
+        wire.extend_from_slice(word.as_bytes());
         let mut append = |argument: &[u8]| {
             wire.push(b' ');
             line::double_into(argument, &mut wire);
@@ -425,7 +434,7 @@ mod tests {
         let mut splitter = Splitter::new(Side::Client, 100_000);
         let Ok(Some(Line::Whole(line))) = splitter.take(&mut wire) else { panic!("{command:?} is no line") };
         assert!(wire.is_empty(), "{command:?} is more than one line");
-        line
+        line.freeze()
     }
 
     #[test]
@@ -519,10 +528,10 @@ mod tests {
     #[test]
     fn unknown_verbs_wait_for_admission() {
         let command = parse(b"NEWVERB x").unwrap();
-        assert_eq!((command.before_admission(), command.after_admission()), (Reach::Nobody, Reach::Host));
+        assert_eq!((command.is_for_logon(), command.after_admission()), (false, Reach::Host));
         let command = parse(b"eprt |3|x|1|").unwrap();
-        assert_eq!((command.before_admission(), command.after_admission()), (Reach::Nobody, Reach::Gateway));
-        assert_eq!(parse(b"noop").unwrap().before_admission(), Reach::Host);
+        assert_eq!((command.is_for_logon(), command.after_admission()), (false, Reach::Gateway));
+        assert!(parse(b"noop").unwrap().is_for_logon());
     }
 
     #[test]
@@ -534,18 +543,18 @@ mod tests {
             ("basic-ftp, Windows ftp.exe", "OPTS UTF8 ON|USER a|PASS b"),
             ("ncftp, ftplib, aioftp", "USER a|PASS b|ACCT "),
             ("WinSCP", "USER a|PASS b|ACCT default"),
-            ("others", "HOST ftp.example.com|CLNT x|LANG en|CSID Name=x;|USER a|PASS b|QUIT|NOOP|REIN"),
+            ("others", "HOST ftp.example.com|CLNT x|USER a|PASS b|QUIT|NOOP|REIN"),
         ] {
             for line in commands.split('|') {
                 let command = parse(line.as_bytes()).unwrap();
-                assert!(command.before_admission() > Reach::Nobody, "{client}: {line}");
+                assert!(command.is_for_logon(), "{client}: {line}");
             }
         }
         // PHP, node ftp and promise-ftp go on as if they were logged on.
         for line in
             ["PASV", "EPSV", "PORT 1,2,3,4,5,6", "TYPE I", "LIST", "NLST", "RETR x", "SYST", "PWD", "SITE x", "RCMD x"]
         {
-            assert_eq!(parse(line.as_bytes()).unwrap().before_admission(), Reach::Nobody, "{line}");
+            assert!(!parse(line.as_bytes()).unwrap().is_for_logon(), "{line}");
         }
     }
 

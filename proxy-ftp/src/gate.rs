@@ -167,7 +167,7 @@ impl Close {
     /// The end that goes with a notice of the guard's or of an operator's.
     const fn by(notice: Notice) -> Self {
         match notice {
-            Notice::Refused | Notice::Cancelled => Self::Refused,
+            Notice::Refused | Notice::Cancelled | Notice::NoFactor | Notice::Waiting => Self::Refused,
             Notice::Exhausted | Notice::Expired => Self::Exhausted,
             Notice::Unavailable => Self::Unavailable("no decision"),
             Notice::Ended => Self::Ended,

@@ -9,7 +9,7 @@
 
 use core::{fmt, mem};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use memchr::{memchr, memchr2};
 
 use crate::Error;
@@ -45,8 +45,8 @@ pub enum Side {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Line {
     /// A line without its end, LF or CR LF; of a client's, telnet undone. CR and NUL may stand in it:
-    /// [`command::parse`](crate::command::parse) refuses them.
-    Whole(Bytes),
+    /// [`command::parse`](crate::command::parse) refuses them. Its memory is its owner's alone, to be wiped after a password.
+    Whole(BytesMut),
     /// A line over the limit, skipped up to and with its LF.
     TooLong,
 }
@@ -121,13 +121,15 @@ impl Splitter {
         let is_too_long = self.skipped > 0 || end > self.line_max;
         let telnet = self.telnet;
         *self = Self::new(self.side, self.line_max);
-        let mut line = if end >= buffer.len() { mem::take(buffer).freeze() } else { buffer.split_to(end).freeze() };
+        let mut line = if end >= buffer.len() { mem::take(buffer) } else { buffer.split_to(end) };
         if is_too_long {
             return Ok(Some(Line::TooLong));
         }
         line.truncate(end.saturating_sub(1));
         if telnet {
-            line = undo(&line).into();
+            let plain = BytesMut::from(undo(&line).as_slice());
+            policy::wipe(&mut line);
+            line = plain;
         }
         if line.last() == Some(&CR) {
             line.truncate(line.len().saturating_sub(1));
@@ -276,7 +278,7 @@ mod tests {
     }
 
     fn whole(content: &[u8]) -> Line {
-        Line::Whole(Bytes::copy_from_slice(content))
+        Line::Whole(BytesMut::from(content))
     }
 
     #[test]

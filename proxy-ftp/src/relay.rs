@@ -348,6 +348,7 @@ fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
         let mut buffer = ReadBuf::new(memory);
         let result = ready!(end.poll_read(cx, &mut buffer));
         let bytes = buffer.filled();
+        let count = bytes.len();
         let event = match (side, result) {
             (Side::Client, Ok(())) if !bytes.is_empty() => Event::Client(bytes),
             (Side::Host, Ok(())) if !bytes.is_empty() => Event::Host(bytes),
@@ -357,7 +358,12 @@ fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
                 Event::HostClosed
             }
         };
-        Poll::Ready(gate.handle(event, now()))
+        let actions = gate.handle(event, now());
+        if side == Side::Client {
+            // The buffer is this thread's for ever, and a password may have been in it.
+            policy::wipe(memory.get_mut(..count).unwrap_or_default());
+        }
+        Poll::Ready(actions)
     })
 }
 

@@ -54,28 +54,20 @@ impl Code {
     pub const READY_SOON: Self = Self(120);
     /// 125: the data connection is open, the transfer starts.
     pub const TRANSFER_STARTS: Self = Self(125);
-    /// 150: the data connection is about to open.
-    pub const OPENING: Self = Self(150);
     /// 200.
     pub const OK: Self = Self(200);
-    /// 202: not needed here.
-    pub const SUPERFLUOUS: Self = Self(202);
     /// 211: system status, or a list of features.
     pub const SYSTEM: Self = Self(211);
     /// 220: the greeting.
     pub const READY: Self = Self(220);
     /// 221: the farewell.
     pub const CLOSING: Self = Self(221);
-    /// 226: the transfer is done.
-    pub const TRANSFERRED: Self = Self(226);
     /// 227: passive mode, with address and port.
     pub const PASSIVE: Self = Self(227);
     /// 229: extended passive mode, with port.
     pub const EXTENDED_PASSIVE: Self = Self(229);
     /// 230: logged on.
     pub const LOGGED_ON: Self = Self(230);
-    /// 232: logged on by certificate.
-    pub const LOGGED_ON_BY_CERTIFICATE: Self = Self(232);
     /// 234: the security mechanism is accepted, the handshake follows.
     pub const SECURITY_ACCEPTED: Self = Self(234);
     /// 331: the password is needed.
@@ -88,8 +80,6 @@ impl Code {
     pub const NO_DATA_CONNECTION: Self = Self(425);
     /// 426: the transfer was cut.
     pub const TRANSFER_ABORTED: Self = Self(426);
-    /// 431: the security mechanism is not there at present.
-    pub const SECURITY_UNAVAILABLE: Self = Self(431);
     /// 500: no such command, or too long.
     pub const NOT_UNDERSTOOD: Self = Self(500);
     /// 501: wrong arguments.

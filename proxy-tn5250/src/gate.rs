@@ -547,19 +547,16 @@ impl Gate {
         out: &mut Vec<Action>,
     ) {
         match keyed {
-            Keyed::Passcode(passcode) => {
-                let question = Question::Answer { user: self.user.clone(), answer: Answer::Passcode(passcode) };
-                self.ask(question, after, now, out);
-            }
-            Keyed::Resend => {
-                let question = Question::Answer { user: self.user.clone(), answer: Answer::Resend };
-                self.ask(question, after, now, out);
-            }
+            Keyed::Passcode(passcode) => self.bring(Answer::Passcode(passcode), after, now, out),
+            Keyed::Resend => self.bring(Answer::Resend, after, now, out),
+            Keyed::Other => self.bring(Answer::Other, after, now, out),
+            Keyed::Maintain => self.bring(Answer::Maintain, after, now, out),
+            Keyed::Panel(filled) => self.bring(Answer::Panel(filled), after, now, out),
             Keyed::Malformed => {
                 self.show(&prompt, Some(Message::Malformed), out);
                 self.state = State::Prompting { after, prompt, deadline };
             }
-            Keyed::Other => {
+            Keyed::Nothing => {
                 self.show(&prompt, None, out);
                 self.state = State::Prompting { after, prompt, deadline };
             }
@@ -568,6 +565,11 @@ impl Gate {
                 self.leave(Notice::Cancelled, Close::Cancelled, now, out);
             }
         }
+    }
+
+    /// Brings the guard what was keyed.
+    fn bring(&mut self, answer: Answer, after: After, now: Instant, out: &mut Vec<Action>) {
+        self.ask(Question::Answer { user: self.user.clone(), answer }, after, now, out);
     }
 
     /// Asks the guard and waits in `Held`.
@@ -579,13 +581,16 @@ impl Gate {
 
     /// Draws the prompt, the whole of it: a message alone would be lost on clients that redraw.
     fn show(&mut self, prompt: &Prompt, message: Option<Message>, out: &mut Vec<Action>) {
-        let Prompt::Passcode(passcode) = prompt;
-        let mut passcode = passcode.clone();
-        if message.is_some() {
-            passcode.message = message;
+        let mut prompt = prompt.clone();
+        match (&mut prompt, message) {
+            (Prompt::Passcode(passcode), Some(_)) => passcode.message = message,
+            (Prompt::Panel(panel), Some(_)) => {
+                panel.message = Some(("That cannot be read. Key it again.".to_owned(), true))
+            }
+            (Prompt::Passcode(_) | Prompt::Panel(_), None) => {}
         }
-        self.heading = Some(passcode.heading.clone());
-        let content = prompt::passcode(&passcode, self.negotiation.page);
+        self.heading = Some(prompt.heading().clone());
+        let content = prompt::screen(&prompt, self.negotiation.page);
         out.push(Action::ToClient(telnet::write_record(&content)));
         self.overlaid = true;
     }

@@ -57,6 +57,10 @@ impl Aid {
     pub const F3: Self = Self(0x33);
     /// F5, by custom Refresh.
     pub const F5: Self = Self(0x35);
+    /// F6, by custom Create or another view.
+    pub const F6: Self = Self(0x36);
+    /// F9, by custom Retrieve.
+    pub const F9: Self = Self(0x39);
     /// F12, by custom Cancel.
     pub const F12: Self = Self(0x3C);
     /// F24.

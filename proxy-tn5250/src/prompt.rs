@@ -1,17 +1,19 @@
 //! Our own screens, each one record, and what the user answers to them.
 //!
-//! A screen is a list of texts with their places and, for the passcode, one field. It is drawn by nothing but what every
-//! client draws, tried with several of them: put/get, CLEAR UNIT, WRITE TO DISPLAY that unlocks, SOH with the error row
-//! 24, texts, at most one field of plain shift, READ MDT FIELDS. No insert cursor, no windows, no error line, no extended
-//! attributes. Always 24 rows and 80 columns, and always the whole screen: a message comes with all the rest.
+//! A screen is a list of texts with their places, and fields. It is drawn by nothing but what every client draws, tried
+//! with several of them: put/get, CLEAR UNIT, WRITE TO DISPLAY that unlocks, SOH with the error row 24, texts, fields of
+//! plain shift, READ MDT FIELDS. No insert cursor, no windows, no error line, no extended attributes. Always 24 rows and 80
+//! columns, and always the whole screen: a message comes with all the rest.
 //!
 //! - Our words consist of the characters that have one byte on every code page, and are in upper case where the page has
 //!   no lower-case Latin letters. Names and addresses are encoded for the code page of the session; a character which
 //!   that page lacks, or that would not be a character there, is a question mark.
-//! - The passcode field does not move: [`PASSCODE`].
+//! - The field for digits does not move: [`PASSCODE`]; nor does the one for whatever is longer: [`LONG`].
 //! - What is keyed leaves this module as a [`Secret`] only.
 
-use policy::{Heading, Message, Notice, PasscodePrompt, Secret};
+mod panel;
+
+use policy::{Asks, Factor, Filled, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Secret};
 
 use crate::display::{self, Token};
 use crate::ebcdic::CodePage;
@@ -23,6 +25,12 @@ pub const PASSCODE: (u8, u8) = (17, 44);
 
 /// Characters of the passcode field: room for `K - ` before six digits.
 pub const PASSCODE_LENGTH: u16 = 10;
+
+/// Row and column, from 1, of the first character of the field for what is longer than some digits.
+pub const LONG: (u8, u8) = (18, 2);
+
+/// Characters of that field: a YubiKey types 44 of them.
+pub const LONG_LENGTH: u16 = 76;
 
 const COLUMNS: usize = 80;
 const LAST_ROW: u8 = 24;
@@ -45,46 +53,140 @@ const UNKNOWN: u8 = 0x6F;
 /// What the user did at the prompt.
 #[derive(Debug, Clone)]
 pub enum Keyed {
-    /// Enter, with digits.
+    /// Enter, with what may be a passcode.
     Passcode(Secret<String>),
     /// Enter, with nothing or with something that is no passcode.
     Malformed,
     /// F5.
     Resend,
+    /// F6.
+    Other,
+    /// F9.
+    Maintain,
+    /// A key that the panel answers to, with what stands in its fields.
+    Panel(Filled),
     /// F3.
     Exit,
     /// F12.
     Cancel,
     /// Any other key.
-    Other,
+    Nothing,
 }
 
-/// The screen that asks for a passcode: the content of one record.
+/// The screen of a prompt: the content of one record.
 #[must_use]
-pub fn passcode(prompt: &PasscodePrompt, page: CodePage) -> Vec<u8> {
-    let mut items = frame("SPT1001", Some(&prompt.heading));
-    let prefix = prompt.prefix;
-    let rows = [
-        ("User", prompt.user.to_string()),
-        ("Source address", prompt.heading.source.to_string()),
-        ("Passcode sent to", prompt.destination.clone()),
-        ("Message prefix", prefix.to_string()),
-        ("Passcode expires at", prompt.expires.clone()),
-        ("Tries left", prompt.tries_left.to_string()),
-    ];
+pub fn screen(prompt: &Prompt, page: CodePage) -> Vec<u8> {
+    match prompt {
+        Prompt::Passcode(prompt) => passcode(prompt, page),
+        Prompt::Panel(panel) => panel::screen(panel, page),
+    }
+}
+
+/// What the user did, by the record that answers a prompt.
+#[must_use]
+pub fn answer(input: &Input<'_>, prompt: &Prompt, page: CodePage) -> Keyed {
+    match prompt {
+        Prompt::Passcode(prompt) => passcode_answer(input, prompt, page),
+        Prompt::Panel(panel) => panel::answer(input, panel, page),
+    }
+}
+
+/// The screen that asks for a passcode.
+fn passcode(prompt: &PasscodePrompt, page: CodePage) -> Vec<u8> {
+    let mut items = frame("SPT1001", "Sign On - Second Factor", Some(&prompt.heading));
+    let mut rows = vec![("User", prompt.user.to_string()), ("Source address", prompt.heading.source.to_string())];
+    match &prompt.asks {
+        Asks::Sent { destination, prefix, .. } => {
+            rows.push(("Passcode sent to", destination.clone()));
+            rows.push(("Message prefix", prefix.to_string()));
+            rows.push(("Passcode expires at", prompt.expires.clone()));
+        }
+        Asks::Own { factor, name, .. } => {
+            rows.push(("Second factor", kind(*factor).to_owned()));
+            rows.push(("Name", name.clone()));
+            rows.push(("To be keyed by", prompt.expires.clone()));
+        }
+    }
+    rows.push(("Tries left", prompt.tries_left.to_string()));
     for ((label, value), row) in rows.into_iter().zip(7..) {
         items.push(Item::new(row, LABEL, GREEN, leader(label, 35, ":")));
         items.push(Item::new(row, VALUE, WHITE, value));
     }
-    let instruction =
-        format!("Key the {} digits of the message that begins with {prefix}, then press Enter.", prompt.digits);
-    items.push(Item::new(14, LABEL, BLUE, instruction));
-    items.push(Item::new(15, LABEL, BLUE, "What you key is not displayed."));
-    items.push(Item::new(PASSCODE.0, LABEL, GREEN, leader("Passcode", 35, ".")));
-    items.push(Item::new(PASSCODE.0, VALUE, WHITE, format!("{prefix} -")));
-    items.push(Item::new(LAST_ROW - 1, LABEL, BLUE, "Enter=Continue   F3=Exit   F5=Resend   F12=Cancel"));
+    items.push(Item::new(14, LABEL, BLUE, instruction(&prompt.asks)));
+    let text = match &prompt.asks {
+        Asks::Own { text: Some(text), .. } => text.as_str(),
+        Asks::Sent { .. } | Asks::Own { text: None, .. } => "What you key is not displayed.",
+    };
+    items.push(Item::new(15, LABEL, BLUE, text));
+    let label = if matches!(prompt.asks, Asks::Sent { .. }) { "Passcode" } else { "Code" };
+    items.push(Item::new(PASSCODE.0, LABEL, GREEN, leader(label, 35, ".")));
+    let field = if is_long(&prompt.asks) {
+        Field { row: LONG.0, column: LONG.1, length: LONG_LENGTH, attribute: HIDDEN, ffw: FREE, value: "" }
+    } else {
+        let (row, column) = PASSCODE;
+        Field { row, column, length: PASSCODE_LENGTH, attribute: HIDDEN, ffw: UPPER, value: "" }
+    };
+    if let Asks::Sent { prefix, .. } = prompt.asks {
+        items.push(Item::new(PASSCODE.0, VALUE, WHITE, format!("{prefix} -")));
+    }
+    items.push(Item::new(LAST_ROW - 1, LABEL, BLUE, keys_text(prompt.keys)));
     let message = prompt.message.map(|message| (color(message), message.text()));
-    record(&items, Some(PASSCODE), message, page)
+    record(&items, &[field], message, page)
+}
+
+/// The words for a factor.
+const fn kind(factor: Factor) -> &'static str {
+    match factor {
+        Factor::Email => "E-mail",
+        Factor::Sms => "Text message",
+        Factor::Totp => "Authenticator app",
+        Factor::Hotp => "Token",
+        Factor::Yubikey => "YubiKey",
+        Factor::Radius => "Authentication server",
+        Factor::Recovery => "Recovery code",
+        Factor::OneTime => "Emergency code",
+    }
+}
+
+fn instruction(asks: &Asks) -> String {
+    match asks {
+        Asks::Sent { prefix, digits, .. } => {
+            format!("Key the {digits} digits of the message that begins with {prefix}, then press Enter.")
+        }
+        Asks::Own { factor, digits, .. } => {
+            let what = match (factor, digits) {
+                (Factor::Totp, Some(digits)) => format!("the {digits} digits that the authenticator app shows"),
+                (Factor::Hotp, Some(digits)) => format!("the {digits} digits that the token shows"),
+                (Factor::Yubikey, _) => {
+                    return "Press the button of the YubiKey, then Enter if it does not itself.".into();
+                }
+                (Factor::Recovery, _) => "one of the recovery codes".to_owned(),
+                (Factor::OneTime, _) => "the code from the system administrator".to_owned(),
+                (Factor::Email | Factor::Sms | Factor::Totp | Factor::Hotp | Factor::Radius, _) => {
+                    "the code that is asked for".to_owned()
+                }
+            };
+            format!("Key {what}, then press Enter.")
+        }
+    }
+}
+
+const fn is_long(asks: &Asks) -> bool {
+    !matches!(asks, Asks::Sent { .. } | Asks::Own { factor: Factor::Totp | Factor::Hotp, .. })
+}
+
+fn keys_text(keys: Keys) -> String {
+    let mut text = "Enter=Continue   F3=Exit".to_owned();
+    for (offered, word) in
+        [(keys.resend, "F5=Resend"), (keys.other, "F6=Another way"), (keys.maintain, "F9=My contacts")]
+    {
+        if offered {
+            text.push_str("   ");
+            text.push_str(word);
+        }
+    }
+    text.push_str("   F12=Cancel");
+    text
 }
 
 /// The screen that says why the session ends, to be read and answered with any key: the content of one record.
@@ -92,25 +194,28 @@ pub fn passcode(prompt: &PasscodePrompt, page: CodePage) -> Vec<u8> {
 /// `heading` is the one of the last prompt; there is none if the user has seen no prompt.
 #[must_use]
 pub fn farewell(heading: Option<&Heading>, notice: Notice, page: CodePage) -> Vec<u8> {
-    let mut items = frame("SPT1002", heading);
+    let mut items = frame("SPT1002", "Sign On - Second Factor", heading);
     items.push(Item::new(10, LABEL, WHITE, notice.text()));
     items.push(Item::new(12, LABEL, BLUE, "Press Enter to end the session."));
     items.push(Item::new(LAST_ROW - 1, LABEL, BLUE, "Enter=End"));
-    record(&items, None, None, page)
+    record(&items, &[], None, page)
 }
 
-/// What the user did, by the record that answers the prompt.
+/// What the user did at the passcode prompt.
 ///
 /// A passcode is digits, with blanks and nulls around them, and before them, if the user likes, the prefix letter:
-/// `123456`, `K 123456`, `k-123456`. Clients differ in what they leave off at the end of a field.
-#[must_use]
-pub fn answer(input: &Input<'_>) -> Keyed {
+/// `123456`, `K 123456`, `k-123456`. Clients differ in what they leave off at the end of a field. The letter stays: whether it
+/// is the right one is not for the gate to say.
+fn passcode_answer(input: &Input<'_>, prompt: &PasscodePrompt, page: CodePage) -> Keyed {
     match input.aid {
+        Aid::ENTER if is_long(&prompt.asks) => long(input, page).map_or(Keyed::Malformed, Keyed::Passcode),
         Aid::ENTER => keyed(input).map_or(Keyed::Malformed, Keyed::Passcode),
         Aid::F3 => Keyed::Exit,
-        Aid::F5 => Keyed::Resend,
+        Aid::F5 if prompt.keys.resend => Keyed::Resend,
+        Aid::F6 if prompt.keys.other => Keyed::Other,
+        Aid::F9 if prompt.keys.maintain => Keyed::Maintain,
         Aid::F12 => Keyed::Cancel,
-        _ => Keyed::Other,
+        _ => Keyed::Nothing,
     }
 }
 
@@ -130,9 +235,26 @@ impl Item {
     }
 }
 
+/// A field on a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Field<'a> {
+    row: u8,
+    /// The column of the first character; the attribute stands before it.
+    column: u8,
+    length: u16,
+    attribute: u8,
+    ffw: u16,
+    /// What stands in it at first.
+    value: &'a str,
+}
+
+/// Field format words: a field of plain shift, as it is keyed; the same with letters in upper case.
+const FREE: u16 = 0x4000;
+const UPPER: u16 = 0x4020;
+
 /// Panel id, title, and in the corner on the right what IBM i has there.
-fn frame(panel: &str, heading: Option<&Heading>) -> Vec<Item> {
-    let mut items = vec![Item::new(1, LABEL, BLUE, panel), Item::new(1, 29, WHITE, "Sign On - Second Factor")];
+fn frame(panel: &str, title: &str, heading: Option<&Heading>) -> Vec<Item> {
+    let mut items = vec![Item::new(1, LABEL, BLUE, panel), Item::new(1, 29, WHITE, title)];
     if let Some(heading) = heading {
         let rows = [
             ("System", &heading.host),
@@ -161,13 +283,20 @@ fn leader(label: &str, width: usize, end: &str) -> String {
 
 const fn color(message: Message) -> u8 {
     match message {
-        Message::Wrong | Message::Malformed | Message::ResendRefused => RED,
-        Message::Renewed | Message::Resent => WHITE,
+        Message::Wrong
+        | Message::Malformed
+        | Message::ResendRefused
+        | Message::OtherSignOn
+        | Message::Replayed
+        | Message::Again => RED,
+        Message::Renewed | Message::Resent | Message::MaintainNext => WHITE,
     }
 }
 
-fn record(items: &[Item], field: Option<(u8, u8)>, message: Option<(u8, &str)>, page: CodePage) -> Vec<u8> {
+fn record(items: &[Item], fields: &[Field<'_>], message: Option<(u8, &str)>, page: CodePage) -> Vec<u8> {
     let texts: Vec<Vec<u8>> = items.iter().map(|item| cells(item, page)).collect();
+    let values: Vec<Vec<u8>> =
+        fields.iter().map(|field| encode(field.value, usize::from(field.length), page)).collect();
     let mut tokens = vec![
         Token::ClearUnit,
         Token::WriteToDisplay { cc1: 0x00, cc2: 0x18 },
@@ -177,9 +306,13 @@ fn record(items: &[Item], field: Option<(u8, u8)>, message: Option<(u8, &str)>, 
         tokens.push(Token::SetBufferAddress { row: item.row, column: item.column.saturating_sub(1) });
         tokens.push(Token::Text(text));
     }
-    if let Some((row, column)) = field {
+    for (field, value) in fields.iter().zip(&values) {
+        let Field { row, column, length, attribute, ffw, .. } = *field;
         tokens.push(Token::SetBufferAddress { row, column: column.saturating_sub(1) });
-        tokens.push(Token::StartField { ffw: Some(0x4020), fcws: &[], attribute: HIDDEN, length: PASSCODE_LENGTH });
+        tokens.push(Token::StartField { ffw: Some(ffw), fcws: &[], attribute, length });
+        if !value.is_empty() {
+            tokens.push(Token::Text(value));
+        }
     }
     let message = message.map(|(attribute, text)| {
         let mut cells = vec![attribute];
@@ -215,12 +348,16 @@ fn encode(text: &str, room: usize, page: CodePage) -> Vec<u8> {
     text.chars().take(room).map(byte).collect()
 }
 
-/// The digits in the passcode field.
+/// The digits in the passcode field, and a letter before them.
 fn keyed(input: &Input<'_>) -> Option<Secret<String>> {
     let fields = input.modified(|_, _| None).ok()?;
     let field = fields.iter().find(|field| (field.row, field.column) == PASSCODE)?;
     let mut rest = trim(field.data);
-    if let [0x81..=0x89 | 0x91..=0x99 | 0xA2..=0xA9 | 0xC1..=0xC9 | 0xD1..=0xD9 | 0xE2..=0xE9, behind @ ..] = rest {
+    let mut letter = None;
+    if let [first @ (0x81..=0x89 | 0x91..=0x99 | 0xA2..=0xA9 | 0xC1..=0xC9 | 0xD1..=0xD9 | 0xE2..=0xE9), behind @ ..] =
+        rest
+    {
+        letter = Some(CodePage::CP037.decode(*first));
         rest = trim(behind);
         if let [0x60, behind @ ..] = rest {
             rest = trim(behind);
@@ -230,12 +367,33 @@ fn keyed(input: &Input<'_>) -> Option<Secret<String>> {
     if !digits.contains(&rest.len()) || !rest.iter().all(|byte| matches!(byte, 0xF0..=0xF9)) {
         return None;
     }
-    // Room for all digits at once: growing would leave copies behind.
-    let mut passcode = String::with_capacity(rest.len());
+    // Room for all of it at once: growing would leave copies behind.
+    let mut passcode = String::with_capacity(rest.len().saturating_add(1));
+    passcode.extend(letter.map(|letter| letter.to_ascii_uppercase()));
     for byte in rest {
         passcode.push(char::from(byte & 0x0F | b'0'));
     }
     Some(Secret::new(passcode))
+}
+
+/// What stands in the long field.
+fn long(input: &Input<'_>, page: CodePage) -> Option<Secret<String>> {
+    let fields = input.modified(|_, _| None).ok()?;
+    let field = fields.iter().find(|field| (field.row, field.column) == LONG)?;
+    let text = text_of(field.data, LONG_LENGTH, page)?;
+    (!text.expose().is_empty()).then_some(text)
+}
+
+/// What was keyed into a field; `None` where it is too long or holds what no keyboard makes.
+fn text_of(data: &[u8], length: u16, page: CodePage) -> Option<Secret<String>> {
+    let data = trim(data);
+    if data.len() > usize::from(length) || data.iter().any(|byte| matches!(byte, 0x01..=0x3F | 0xFF)) {
+        return None;
+    }
+    // Four bytes are enough for any character.
+    let mut text = String::with_capacity(data.len().saturating_mul(4));
+    text.extend(data.iter().map(|byte| if *byte == 0 { ' ' } else { page.decode(*byte) }));
+    Some(Secret::new(text))
 }
 
 /// Without the blanks and nulls around.
@@ -257,10 +415,27 @@ mod tests {
     use crate::screen::{Read, Screen};
     use crate::{input, record};
 
-    const MESSAGES: [Message; 5] =
-        [Message::Wrong, Message::Malformed, Message::Renewed, Message::Resent, Message::ResendRefused];
-    const NOTICES: [Notice; 6] =
-        [Notice::Refused, Notice::Exhausted, Notice::Cancelled, Notice::Expired, Notice::Unavailable, Notice::Ended];
+    const MESSAGES: [Message; 9] = [
+        Message::Wrong,
+        Message::Malformed,
+        Message::Renewed,
+        Message::Resent,
+        Message::ResendRefused,
+        Message::OtherSignOn,
+        Message::Replayed,
+        Message::Again,
+        Message::MaintainNext,
+    ];
+    const NOTICES: [Notice; 8] = [
+        Notice::Refused,
+        Notice::Exhausted,
+        Notice::Cancelled,
+        Notice::Expired,
+        Notice::NoFactor,
+        Notice::Waiting,
+        Notice::Unavailable,
+        Notice::Ended,
+    ];
 
     fn prompt(message: Option<Message>) -> PasscodePrompt {
         PasscodePrompt {
@@ -272,14 +447,17 @@ mod tests {
                 source: [192, 0, 2, 7].into(),
             },
             user: "anna".parse().unwrap(),
-            destination: String::from("a*****@example.com"),
-            prefix: 'K',
-            digits: 6,
+            asks: sent("a*****@example.com", 'K'),
+            keys: Keys { resend: true, ..Keys::default() },
             tries_left: 3,
             expires: String::from("14:08:59"),
             message,
             way: None,
         }
+    }
+
+    fn sent(destination: &str, prefix: char) -> Asks {
+        Asks::Sent { destination: destination.to_owned(), prefix, digits: 6 }
     }
 
     fn shown(content: &[u8]) -> Screen {
@@ -385,7 +563,7 @@ mod tests {
         assert!(MESSAGES.iter().all(|message| ours(message.text()) && message.text().chars().count() <= 80));
         assert!(NOTICES.iter().all(|notice| ours(notice.text()) && notice.text().chars().count() <= 76));
         let mut plain = prompt(None);
-        plain.destination.clear();
+        plain.asks = sent("", 'K');
         plain.heading.gateway.clear();
         let screen = shown(&passcode(&plain, CodePage::CP037));
         assert!(ours(&text(&screen, CodePage::CP037).replace('\n', " ")));
@@ -394,10 +572,9 @@ mod tests {
     #[test]
     fn hostile_values_stay_text() {
         let mut hostile = prompt(None);
-        hostile.destination = "\u{4}\u{7f}\u{9c}\0\u{e}\u{ff}漢".repeat(40);
+        hostile.asks = sent(&"\u{4}\u{7f}\u{9c}\0\u{e}\u{ff}漢".repeat(40), '\u{1b}');
         hostile.heading.host = "X".repeat(300);
         hostile.expires = "\u{85}".repeat(300);
-        hostile.prefix = '\u{1b}';
         for page in CodePage::all() {
             let screen = shown(&passcode(&hostile, page));
             assert_eq!(screen.fields().len(), 1);
@@ -408,7 +585,11 @@ mod tests {
 
     fn keyed_in(hex: &str) -> Keyed {
         let body = bytes(hex);
-        answer(&Input { row: 17, column: 44, aid: Aid::ENTER, body: &body })
+        answer(
+            &Input { row: 17, column: 44, aid: Aid::ENTER, body: &body },
+            &Prompt::Passcode(Box::new(prompt(None))),
+            CodePage::CP037,
+        )
     }
 
     #[test]
@@ -417,11 +598,11 @@ mod tests {
             ("11112C F1F2F3F4F5F6", "123456"),
             ("11112C F1F2F3F4F5F640404040", "123456"),
             ("11112C 4000F1F2F3F4F5F6000000", "123456"),
-            ("11112C D2F1F2F3F4F5F6", "123456"),
-            ("11112C D240F1F2F3F4F5F6", "123456"),
-            ("11112C 92F0F0F0F0F0F1", "000001"),
-            ("11112C D2406040F1F2F3F4F5F6", "123456"),
-            ("11112C D260F1F2F3F4F5F6", "123456"),
+            ("11112C D2F1F2F3F4F5F6", "K123456"),
+            ("11112C D240F1F2F3F4F5F6", "K123456"),
+            ("11112C 92F0F0F0F0F0F1", "K000001"),
+            ("11112C D2406040F1F2F3F4F5F6", "K123456"),
+            ("11112C D260F1F2F3F4F5F6", "K123456"),
             ("11112C F1F2F3F4F5F6F7F8F9F0", "1234567890"),
             ("110102C1 11112C F1", "1"),
         ] {
@@ -448,13 +629,23 @@ mod tests {
 
     #[test]
     fn keys() {
-        let key = |aid| answer(&Input { row: 1, column: 1, aid, body: &[] });
+        let key_at = |prompt: PasscodePrompt, aid| {
+            answer(&Input { row: 1, column: 1, aid, body: &[] }, &Prompt::Passcode(Box::new(prompt)), CodePage::CP037)
+        };
+        let all = PasscodePrompt { keys: Keys { resend: true, other: true, maintain: true }, ..prompt(None) };
+        assert!(matches!(key_at(all.clone(), Aid::F6), Keyed::Other));
+        assert!(matches!(key_at(all, Aid::F9), Keyed::Maintain));
+        let none = PasscodePrompt { keys: Keys::default(), ..prompt(None) };
+        for aid in [Aid::F5, Aid::F6, Aid::F9] {
+            assert!(matches!(key_at(none.clone(), aid), Keyed::Nothing), "{aid:?}");
+        }
+        let key = |aid| key_at(prompt(None), aid);
         assert!(matches!(key(Aid::ENTER), Keyed::Malformed));
         assert!(matches!(key(Aid::F3), Keyed::Exit));
         assert!(matches!(key(Aid::F5), Keyed::Resend));
         assert!(matches!(key(Aid::F12), Keyed::Cancel));
         for aid in [Aid::HELP, Aid::CLEAR, Aid::PA1, Aid::F1, Aid::ROLL_UP, Aid(0)] {
-            assert!(matches!(key(aid), Keyed::Other), "{aid:?}");
+            assert!(matches!(key(aid), Keyed::Nothing), "{aid:?}");
         }
     }
 
@@ -463,7 +654,8 @@ mod tests {
         // GNU tn5250 sends what was keyed, tn5250j the whole field.
         for hex in ["112C F1 11112C F1F2F3F4F5F6", "1132 F1 11112C F1F2F3F4F5F6 40404040"] {
             let data = bytes(hex);
-            let keyed = answer(&input::parse(&data).unwrap());
+            let keyed =
+                answer(&input::parse(&data).unwrap(), &Prompt::Passcode(Box::new(prompt(None))), CodePage::CP037);
             assert!(matches!(&keyed, Keyed::Passcode(passcode) if passcode.expose() == "123456"));
             assert!(!format!("{keyed:?}").contains("123"));
         }
@@ -473,9 +665,11 @@ mod tests {
         #[test]
         fn any_answer(data: Vec<u8>) {
             if let Ok(input) = input::parse(&data)
-                && let Keyed::Passcode(passcode) = answer(&input)
+                && let Keyed::Passcode(passcode) = answer(&input, &Prompt::Passcode(Box::new(prompt(None))), CodePage::CP037)
             {
-                prop_assert!(passcode.expose().bytes().all(|byte| byte.is_ascii_digit()));
+                let digits = passcode.expose().trim_start_matches(|first: char| first.is_ascii_uppercase());
+                prop_assert!(passcode.expose().len() - digits.len() <= 1);
+                prop_assert!(digits.bytes().all(|byte| byte.is_ascii_digit()));
             }
         }
     }

@@ -1,14 +1,20 @@
 //! An administrator at work on the store: every change is audited with who made it.
 
 use std::env;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use policy::Secret;
+use zeroize::Zeroizing;
 
 use super::Global;
 use crate::audit::{Entry, Event, Outcome};
 use crate::config::Config;
 use crate::control::{self, Answer, Command};
+use crate::delivery::{Names, Post};
+use crate::key::Key;
+use crate::notify::Couriers;
 use crate::sessions::Selection;
 use crate::store::Store;
 use crate::system::System;
@@ -18,6 +24,7 @@ pub(crate) struct Admin {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) now: Timestamp,
+    pub(crate) system: System,
 }
 
 impl Admin {
@@ -28,7 +35,20 @@ impl Admin {
         if let Some(latest) = store.latest_time().await? {
             system.not_before(latest);
         }
-        Ok(Self { config, store, now: system.now() })
+        Ok(Self { config, store, now: system.now(), system })
+    }
+
+    /// Writes messages and queues them for the running gateway.
+    pub(crate) fn post(&self) -> anyhow::Result<Post> {
+        let key = Key::open(&self.config.gateway.key_file, &self.system)?;
+        let (names, alerts) = (Names::of(&self.config), self.config.alerts.clone());
+        let nobody_waits = (Duration::ZERO, Duration::ZERO);
+        Ok(Post::new(self.store.clone(), &key, names, self.system.clone(), alerts, nobody_waits))
+    }
+
+    /// Relays and providers, to hand over by itself.
+    pub(crate) fn couriers(&self) -> anyhow::Result<Couriers> {
+        Ok(Couriers::open(&self.config, &self.config.open()?)?)
     }
 
     /// An entry of a change: what was done, in words; who did it is added.
@@ -70,8 +90,22 @@ pub(crate) fn local(time: Timestamp, zone: &TimeZone) -> String {
     time.to_zoned(zone.clone()).strftime("%F %T").to_string()
 }
 
+/// A code of ten characters, 50 bits, in two groups: `7KQ2M-XW9TB`. Letters that look like digits are not in it.
+pub(crate) fn code(system: &System) -> anyhow::Result<Secret<String>> {
+    let mut bytes = Zeroizing::new([0; 10]);
+    system.fill(&mut *bytes)?;
+    let mut text = String::with_capacity(11);
+    for (place, byte) in bytes.iter().enumerate() {
+        if place == 5 {
+            text.push('-');
+        }
+        text.push(char::from(crate::key::CODE_ALPHABET[usize::from(byte % 32)]));
+    }
+    Ok(Secret::new(text))
+}
+
 /// Who runs this: the user id, which cannot be forged, and the names that the environment gives, which can.
-fn operator() -> String {
+pub(crate) fn operator() -> String {
     let id = rustix::process::getuid().as_raw();
     let name = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| env::var(name).ok());
     match name {

@@ -1,6 +1,10 @@
-//! `sallyport audit`: what happened, and what is happening.
+//! `sallyport audit`: what happened, what is happening, and whether it is what was written.
 
-use std::io::{self, Write};
+mod keep;
+mod prove;
+mod take;
+
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,17 +16,19 @@ use policy::{Service, User};
 
 use super::admin::{Admin, local};
 use super::{Global, Usage};
+use crate::audit::Sealed;
 use crate::audit::{Event, Outcome, neutral};
-use crate::store::{Filter, Line};
+use crate::store::Filter;
 
 /// How often `follow` looks for new entries.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many new entries `follow` reads at a time.
 const READ_MAX: usize = 10_000;
 
-/// List audit entries, or follow them as they are written.
+/// List, follow, export, verify and archive audit entries.
 ///
-/// There is an entry for every connection, decision, passcode and change. No entry holds a password or a passcode.
+/// There is an entry for every connection, decision, passcode and change. No entry holds a password or a passcode. Each entry's hash
+/// covers the one before it, and checkpoints sign the whole: docs/audit.md tells how an auditor verifies.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +36,11 @@ Examples:
   sallyport audit list --outcome denied --since 2026-11-22
   sallyport audit list --event unknown-display
   sallyport audit follow --from 203.0.113.0/24
-  sallyport audit follow --json | jq -c 'select(.outcome == \"denied\")'")]
+  sallyport audit follow --json | jq -c 'select(.outcome == \"denied\")'
+  sallyport audit export --format csv --since 2026-10-01 --until 2026-11-01 --to october.csv
+  sallyport audit verify
+  sallyport audit checkpoint > checkpoint.json
+  sallyport audit archive --before 2026-01-01 --to audit-2025.jsonl")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -53,6 +63,19 @@ enum Verb {
         /// How many older ones to begin with.
         #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10)]
         last: usize,
+    },
+    Export(take::Export),
+    Verify(prove::Verify),
+    /// Sign how far the chain has come, and print that as JSON: keep it elsewhere, for `verify --checkpoint`.
+    Checkpoint,
+    Key(prove::Key),
+    Archive(keep::Archive),
+    /// List the sinks: how far each has come, what waits, and what left the store before they got it.
+    Sinks,
+    /// Forget a sink that is no longer in the configuration.
+    ForgetSink {
+        /// Its name.
+        name: String,
     },
 }
 
@@ -83,6 +106,9 @@ struct Wanted {
     /// With this reason code.
     #[arg(long)]
     reason: Option<String>,
+    /// Written by this node.
+    #[arg(long)]
+    node: Option<String>,
     /// At this time or later: 90m, 2h, 3d, 2026-11-22, "2026-11-22 14:00" (in the gateway's zone), 2026-11-22T13:00:00Z.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -105,6 +131,7 @@ impl Wanted {
             reason: self.reason,
             since: time(self.since)?,
             until: time(self.until)?,
+            node: self.node,
             after: None,
         })
     }
@@ -136,6 +163,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     let admin = Admin::open(global).await?;
     let zone = &admin.config.gateway.time_zone;
     match args.verb {
+        Verb::Export(export) => return take::export(export, &admin).await,
+        Verb::Verify(verify) => return prove::verify(verify, &admin, global).await,
+        Verb::Checkpoint => return prove::checkpoint(&admin).await,
+        Verb::Key(key) => return prove::key(&key, &admin, global),
+        Verb::Archive(archive) => return keep::archive(archive, &admin, global).await,
+        Verb::Sinks => return keep::sinks(&admin, global).await,
+        Verb::ForgetSink { name } => return keep::forget_sink(name, &admin, global).await,
         Verb::List { wanted, last } => {
             let lines = admin.store.entries(wanted.filter(admin.now, zone)?, last).await?;
             let headers =
@@ -160,8 +194,27 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells on a terminal how far a long run is.
+fn progress(what: &'static str) -> impl Fn(u64) + Send + 'static {
+    const EVERY: u64 = 20_000;
+    let is_shown = io::stderr().is_terminal();
+    move |count| {
+        if is_shown && count % EVERY == 0 {
+            // Whoever closed standard error misses it.
+            let _ = write!(io::stderr(), "\r{what} {count} entries ");
+        }
+    }
+}
+
+/// Ends the line of [`progress`].
+fn progress_ends() {
+    if io::stderr().is_terminal() {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+}
+
 /// Prints `lines` one by one; whether somebody still reads.
-fn print(lines: &[Line], zone: &TimeZone, json: bool) -> anyhow::Result<bool> {
+fn print(lines: &[Sealed], zone: &TimeZone, json: bool) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     for line in lines {
         let text = if json { serde_json::to_string(line)? } else { row(line, zone) };
@@ -173,7 +226,7 @@ fn print(lines: &[Line], zone: &TimeZone, json: bool) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn row(line: &Line, zone: &TimeZone) -> String {
+fn row(line: &Sealed, zone: &TimeZone) -> String {
     let mut cells = cells(line, zone);
     cells.retain(|cell| !cell.is_empty());
     cells.join("  ")
@@ -181,7 +234,7 @@ fn row(line: &Line, zone: &TimeZone) -> String {
 
 /// What is shown of an entry. Entries are free of control characters when written; whoever reads a terminal is not left
 /// to trust that.
-fn cells(line: &Line, zone: &TimeZone) -> Vec<String> {
+fn cells(line: &Sealed, zone: &TimeZone) -> Vec<String> {
     let entry = &line.entry;
     let text = |value: &Option<String>| value.as_deref().map(|value| neutral(value).into_owned()).unwrap_or_default();
     let connection = entry.connection.as_deref().and_then(|id| id.get(..12)).unwrap_or_default();

@@ -9,7 +9,9 @@ use proxy_tn5250::gate::{AutoSignOn, Order, Printers, SignOnFields};
 use serde::Serialize;
 
 use super::{Global, USAGE, print_json};
-use crate::config::{Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, SmtpTls};
+use crate::config::{
+    Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, RadiusServer, SmsHow, Smtp, SmtpTls,
+};
 use crate::tls::ClientCertificates;
 
 /// Check the configuration and the files it names, and say what would run.
@@ -53,18 +55,32 @@ fn summary(config: &Config) -> String {
     let _ = writeln!(text, "  gateway   {} (node {}), time zone {zone}", gateway.name, gateway.node);
     let _ = writeln!(text, "  store     {}", gateway.store.display());
     let _ = writeln!(text, "  control   {}", gateway.control.display());
-    let smtp = &config.smtp;
-    let tls = match smtp.tls {
-        SmtpTls::None => "without TLS",
-        SmtpTls::Starttls => "STARTTLS",
-        SmtpTls::Implicit => "TLS",
-    };
-    let login = smtp.login.as_ref().map(|login| format!(" as {}", login.username)).unwrap_or_default();
     if let Some(address) = config.metrics.address {
         let where_from = if address.ip().is_loopback() { "this machine" } else { "OTHER MACHINES TOO" };
         let _ = writeln!(text, "  metrics   {address}, for {where_from}");
     }
-    let _ = writeln!(text, "  mail      from {} by {}:{} ({tls}){login}", smtp.from, smtp.host, smtp.port);
+    let _ = writeln!(text, "  mail      from {} by {}", config.smtp.from, relay(&config.smtp));
+    for fallback in &config.smtp_fallbacks {
+        let _ = writeln!(text, "            else by {}", relay(fallback));
+    }
+    for sms in &config.sms {
+        let how = match &sms.how {
+            SmsHow::Twilio { account, .. } => format!("Twilio, account {account}"),
+            SmsHow::Http { url, .. } => url.clone(),
+        };
+        let _ = writeln!(text, "  sms       {} by {how}", sms.name);
+    }
+    if !config.alerts.is_empty() {
+        let _ = writeln!(text, "  alerts    to {}", config.alerts.join(", "));
+    }
+    for server in config.radius.iter().flat_map(|radius| &radius.servers) {
+        let RadiusServer { address, tries, timeout, .. } = server;
+        let _ = writeln!(text, "  radius    {address}, {tries} tries of {} s", timeout.as_secs());
+    }
+    for server in config.yubikey.iter().flat_map(|yubikey| &yubikey.servers) {
+        let signed = config.yubikey.as_ref().is_some_and(|yubikey| yubikey.api_key.is_some());
+        let _ = writeln!(text, "  yubikey   {server} ({})", if signed { "signed" } else { "WITHOUT SIGNATURES" });
+    }
     for (index, host) in config.hosts.iter().enumerate() {
         let tls = host.tls.as_ref().map_or("WITHOUT TLS", |tls| trust(&tls.trust));
         let order = match host.gate.order {
@@ -102,6 +118,17 @@ fn summary(config: &Config) -> String {
         }
     }
     text
+}
+
+fn relay(smtp: &Smtp) -> String {
+    let tls = match smtp.tls {
+        SmtpTls::None => "without TLS",
+        SmtpTls::Starttls => "STARTTLS",
+        SmtpTls::Implicit => "TLS",
+    };
+    let login = smtp.login.as_ref().map(|login| format!(" as {}", login.username));
+    let oauth = smtp.oauth.as_ref().map(|oauth| format!(" as {} by access token", oauth.username));
+    format!("{}:{} ({tls}){}", smtp.host, smtp.port, login.or(oauth).unwrap_or_default())
 }
 
 const fn trust(trust: &HostTrust) -> &'static str {

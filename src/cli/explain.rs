@@ -66,6 +66,7 @@ struct Step {
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let admin = Admin::open(global).await?;
     let attempt = Attempt {
+        can_enrol: can_enrol(&admin.config, args.service, args.host.as_deref()),
         host: host(&admin.config, args.host)?,
         user: args.user,
         source: args.from.to_canonical(),
@@ -99,7 +100,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 }
 
 async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> {
-    let Snapshot { rules, history, contact, .. } = admin.store.snapshot(attempt.clone()).await?;
+    let Snapshot { rules, history, means, .. } = admin.store.snapshot(attempt.clone()).await?;
     let (decision, steps) = policy::explain(&rules, attempt, &history);
     let mut steps: Vec<Step> = steps
         .into_iter()
@@ -111,11 +112,14 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         .collect();
     let (mut effect, mut meant, mut reason) = (decision.effect, decision.meant, decision.reason.code());
     let mut to_change = fill(decision.reason.remedy(), attempt, decision.account.or(decision.rule));
-    if let (Effect::Challenge, Some(contact)) = (decision.meant, contact) {
+    if let (Effect::Challenge, Some(contact)) = (decision.meant, means.contacts.first()) {
         let settings = &rules.settings;
-        let sent = admin.store.sent(attempt, settings.clone()).await?;
+        let sent = admin.store.sent(attempt, Some(contact.id), settings.clone()).await?;
         let (window, minutes) = (sent.by_user_in_window, settings.send_window);
-        let used_up = sent.used_up(settings).map(Opened::code);
+        // With something that needs no sending, the user is offered that.
+        let has_own =
+            policy::decide::usable(&rules, &history.user.unwrap_or_default()).iter().any(|factor| !factor.is_sent());
+        let used_up = sent.used_up(settings).map(Opened::code).filter(|_| !has_own);
         let share = if sent.known {
             "the user got in from there before".to_owned()
         } else {
@@ -128,17 +132,35 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         steps.push(Step {
             step: "budget",
             finding: format!(
-                "to {}; sent to the user: {window} of {} in {minutes} minutes, {} of {} in 24 hours; for the source: {} of {}; {share}",
+                "to {}; sent to the user: {window} of {} in {minutes} minutes, {} of {} in 24 hours; for the source: {} of {}; to the contact: {} of {}, {} of {} in 24 hours; in all: {} of {}; {share}",
                 policy::challenge::mask(&contact.address),
                 settings.send_per_user,
                 sent.by_user_in_day,
                 settings.send_per_day,
                 sent.by_source_in_window,
-                settings.send_per_source
+                settings.send_per_source,
+                sent.by_contact_in_window,
+                settings.send_per_contact,
+                sent.by_contact_in_day,
+                settings.send_per_contact_day,
+                sent.in_all_in_window,
+                settings.send_total
             ),
             decides: used_up.map(|_| Effect::Deny.to_string()),
         });
-        if let Some(code) = used_up {
+        let switch = admin.store.sender().await?;
+        if switch.stopped && !has_own {
+            steps.push(Step {
+                step: "sender",
+                finding: format!("an administrator stopped the sending of messages: {}", switch.reason),
+                decides: Some(Effect::Deny.to_string()),
+            });
+            (reason, meant) = (Opened::Stopped.code(), Effect::Deny);
+            to_change = "sallyport sender start".to_owned();
+            if effect == Effect::Challenge {
+                effect = Effect::Deny;
+            }
+        } else if let Some(code) = used_up {
             (reason, meant) = (code, Effect::Deny);
             to_change = "wait, or raise what send.* allows (sallyport settings list)".to_owned();
             if effect == Effect::Challenge {
@@ -206,4 +228,11 @@ fn host(config: &Config, wanted: Option<String>) -> anyhow::Result<Arc<str>> {
         (None, [only]) => Ok(Arc::clone(&only.name)),
         (None, _) => Err(Usage(format!("--host is needed, one of: {}", names())).into()),
     }
+}
+
+/// Whether a sign-on there can lead to enrolment.
+fn can_enrol(config: &Config, service: Service, host: Option<&str>) -> bool {
+    let is_it = |known: &&crate::config::Host| host.is_none_or(|host| known.name.eq_ignore_ascii_case(host));
+    let order = config.hosts.iter().find(is_it).map(|host| host.gate.order);
+    service == Service::Telnet && order == Some(proxy_tn5250::gate::Order::PasswordFirst)
 }

@@ -5,21 +5,29 @@
 
 mod admin;
 mod audit;
+mod carrier;
 mod check;
 mod completions;
 mod contact;
 mod demo;
 mod doctor;
+mod emergency;
+mod enrolment;
 mod explain;
+mod factor;
+mod key;
 mod log;
+mod mode;
 mod network;
 mod reload;
 mod restart;
+mod sender;
 mod serve;
 mod service;
 mod session;
 mod settings;
 mod status;
+mod template;
 mod terminal;
 mod user;
 
@@ -29,11 +37,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use policy::rule::SettingError;
+use policy::setting::SettingError;
 use serde::Serialize;
 
 use crate::config::{Config, ConfigError};
 use crate::control::Answer;
+use crate::delivery;
 use crate::log::Format;
 use crate::store;
 use crate::tls;
@@ -53,14 +62,14 @@ First steps:
   sallyport demo                                try it, with nothing else installed
   sallyport check --config sallyport.toml       is the configuration right, and what would run
   sallyport serve --config sallyport.toml       run it
-  sallyport user add ANNA --email anna@example.com
+  sallyport user add ANNA --email anna@example.com --verified
   sallyport explain --user ANNA --from 192.0.2.7 --service telnet
 
 Exit codes:
   0  done
   1  failed or refused
   2  wrong usage or wrong configuration
-  3  not found: no user, contact, network, session ... of that name";
+  3  not found: no user, contact, factor, network, session ... of that name";
 
 /// Second factor for IBM i, inline: terminals connect to Sallyport instead of to the host.
 #[derive(Debug, Parser)]
@@ -81,15 +90,23 @@ enum Command {
     Check(check::Args),
     User(user::Args),
     Contact(contact::Args),
+    Factor(factor::Args),
+    Carrier(carrier::Args),
+    Template(template::Args),
+    Sender(sender::Args),
     Network(network::Args),
+    Mode(mode::Args),
     Service(service::Args),
     Settings(settings::Args),
+    Enrolment(enrolment::Args),
+    Emergency(emergency::Args),
     Session(session::Args),
     Status(status::Args),
     Reload(reload::Args),
     Restart(restart::Args),
     Log(log::Args),
     Doctor(doctor::Args),
+    Key(key::Args),
     Audit(audit::Args),
     Explain(explain::Args),
     Completions(completions::Args),
@@ -187,21 +204,29 @@ pub fn main() -> ExitCode {
 async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Audit(args) => audit::run(args, &global).await,
+        Command::Carrier(args) => carrier::run(args, &global).await,
         Command::Check(args) => check::run(args, &global).await,
         Command::Completions(args) => completions::run(args, &global).await,
         Command::Contact(args) => contact::run(args, &global).await,
         Command::Demo(args) => demo::run(args, &global).await,
         Command::Doctor(args) => doctor::run(args, &global).await,
+        Command::Emergency(args) => emergency::run(args, &global).await,
+        Command::Enrolment(args) => enrolment::run(args, &global).await,
         Command::Explain(args) => explain::run(args, &global).await,
         Command::Log(args) => log::run(args, &global).await,
+        Command::Mode(args) => mode::run(args, &global).await,
+        Command::Factor(args) => factor::run(args, &global).await,
+        Command::Key(args) => key::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
         Command::Reload(args) => reload::run(args, &global).await,
         Command::Restart(args) => restart::run(args, &global).await,
+        Command::Sender(args) => sender::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,
         Command::Session(args) => session::run(args, &global).await,
         Command::Settings(args) => settings::run(args, &global).await,
         Command::Status(args) => status::run(args, &global).await,
+        Command::Template(args) => template::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,
         Command::User(args) => user::run(args, &global).await,
     }
@@ -224,7 +249,10 @@ pub(crate) fn unexpected(answer: Answer) -> anyhow::Error {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let store = error.downcast_ref::<store::Error>();
+    let store = error.downcast_ref::<store::Error>().or_else(|| match error.downcast_ref::<delivery::Fault>() {
+        Some(delivery::Fault::Store(error)) => Some(error),
+        Some(delivery::Fault::NoRandomness(_) | delivery::Fault::Unsealed(_)) | None => None,
+    });
     let missing = matches!(store, Some(store::Error::Missing(_) | store::Error::Setting(SettingError::Unknown(_))));
     if error.is::<NotFound>() || missing {
         NOT_FOUND.into()

@@ -9,13 +9,14 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Global, print_line};
-use crate::config::Config;
+use crate::config::{Config, Open};
 use crate::control::AskError;
 use crate::control::socket::{self, Inherited, Offer};
-use crate::guard::{Guard, Names};
+use crate::delivery::{self, Worker};
+use crate::factor::Judge;
+use crate::guard::Guard;
 use crate::key::Key;
 use crate::metrics;
-use crate::notify::{Mailer, SmtpSettings};
 use crate::serve::{self, Means, Order, Running};
 use crate::store::Store;
 use crate::system::{self, System};
@@ -66,9 +67,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     }
     let mut signals = Signals::new()?;
     let system = System::new();
-    let guard = guard(&config, open.smtp_password.take(), &system).await?;
+    let (guard, worker) = guard(&config, &mut open, &system).await?;
     let means = means(&config, args.take_over).await?;
-    let mut running = serve::start_with(&config, open, guard, system, means).await?;
+    let mut running = serve::start_with(&config, open, guard, worker, system, means).await?;
     for bound in &running.listeners {
         let serve::Bound { listener, service, address, host } = bound;
         tracing::info!(%listener, %service, %address, %host, "listening");
@@ -174,20 +175,12 @@ async fn means(config: &Config, take_over: bool) -> anyhow::Result<Means> {
     Ok(Means { sockets, predecessor: None })
 }
 
-async fn guard(
-    config: &Config,
-    smtp_password: Option<policy::Secret<String>>,
-    system: &System,
-) -> anyhow::Result<Guard> {
+async fn guard(config: &Config, open: &mut Open, system: &System) -> anyhow::Result<(Guard, Worker)> {
     let store = Store::open(&config.gateway.store, system.now()).await?;
     let key = Key::open(&config.gateway.key_file, system)?;
-    let mailer = Mailer::new(&SmtpSettings::from_config(&config.smtp, smtp_password))?;
-    let names = Names {
-        gateway: config.gateway.name.clone(),
-        node: config.gateway.node.clone(),
-        time_zone: config.gateway.time_zone.clone(),
-    };
-    Ok(Guard::open(store, mailer, key, names, system.clone()).await?)
+    let (post, worker) = delivery::open(config, open, store, &key, system.clone())?;
+    let judge = Judge::from_config(config, open, &key, system)?;
+    Ok((Guard::open(post, judge, key, system.clone()).await?, worker))
 }
 
 /// Tells the service manager, where there is one.

@@ -128,7 +128,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 }
 
 async fn find(admin: &Admin, name: &str) -> anyhow::Result<Shown> {
-    let setting = policy::rule::find(name).map_err(crate::store::Error::Setting)?;
+    let setting = policy::setting::find(name).map_err(crate::store::Error::Setting)?;
     let settings = admin.store.settings().await?;
     let found = settings.into_iter().find(|stored| stored.setting.name == setting.name);
     found.map(Shown::from).ok_or_else(|| anyhow::anyhow!("the store does not know {name}"))
@@ -136,14 +136,14 @@ async fn find(admin: &Admin, name: &str) -> anyhow::Result<Shown> {
 
 #[cfg(test)]
 mod tests {
-    use policy::rule::SETTINGS;
+    use policy::setting::SETTINGS;
 
     /// The page of the documentation that this table makes.
     fn page() -> String {
         let mut page = String::from(
             "# Settings\n\n\
              `sallyport settings set NAME VALUE`; they count at once, without a restart. `sallyport settings show NAME` prints\n\
-             what stands here. (This page is made from the table in `policy/src/rule.rs`; a test compares the two.)\n\n\
+             what stands here. (This page is made from the table in `policy/src/setting.rs`; a test compares the two.)\n\n\
              | Setting | Default | Range | What it does | Why so |\n|---|---|---|---|---|\n",
         );
         for setting in SETTINGS {

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use policy::{User, Way};
+use policy::{Factors, Language, Logging, User, Way};
 use serde::Serialize;
 
 use super::admin::{Admin, counted};
+use super::contact::{self, How};
 use super::{Global, Usage};
-use crate::notify;
 use crate::store::{Contact, UserRecord};
 
 /// Register users, look at them, lock them out, unlock them.
@@ -18,7 +18,8 @@ use crate::store::{Contact, UserRecord};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  sallyport user add ANNA --email anna@example.com
+  sallyport user add ANNA --email anna@example.com --verified
+  sallyport user language ANNA de
   sallyport user show ANNA
   sallyport user unlock ANNA
   sallyport user list --json | jq -r '.[] | select(.contacts == []) | .name'")]
@@ -33,9 +34,14 @@ enum Verb {
     Add {
         /// The user profile's name on the host.
         user: User,
-        /// Where passcodes go; may be given up to four times, the first one is used.
+        /// Where passcodes go; may be given several times, the first one that is confirmed is used.
         #[arg(long, value_name = "ADDRESS")]
         email: Vec<String>,
+        /// A phone number, with its country's code; may be given several times.
+        #[arg(long, value_name = "NUMBER")]
+        sms: Vec<String>,
+        #[command(flatten)]
+        how: How,
         /// Challenge the user even from exempt networks.
         #[arg(long)]
         always: bool,
@@ -79,6 +85,44 @@ enum Verb {
         #[arg(value_parser = ["reject", "account", "listener"])]
         way: String,
     },
+    /// Which factors a user may use.
+    Factors {
+        /// The user.
+        user: User,
+        /// A list such as totp,yubikey, or all.
+        factors: Factors,
+    },
+    /// Whether a user may enrol at the sign-on, and maintain contacts of their own.
+    Enrolment {
+        /// The user.
+        user: User,
+        /// setting: as the network and the setting enrolment say.
+        #[arg(value_parser = ["on", "off", "setting"])]
+        switch: String,
+    },
+    /// How long a user's repeat windows are.
+    Repeat {
+        /// The user.
+        user: User,
+        /// Minutes, 0 to 720 (0: every sign-on is challenged), or setting: as the settings say.
+        minutes: String,
+    },
+    /// Which audit entries about a user are passed on to where the audit is sent. All of them stay in the store.
+    Logging {
+        /// The user.
+        user: User,
+        /// sink: as the network or the sink says.
+        #[arg(value_parser = ["all", "rejected", "none", "sink"])]
+        level: String,
+    },
+    /// The language of a user's messages.
+    Language {
+        /// The user.
+        user: User,
+        /// en, de, fr, es, it; or default, for what the setting `language` says.
+        #[arg(value_parser = ["en", "de", "fr", "es", "it", "default"])]
+        language: String,
+    },
     /// Challenge a user even from exempt networks, or not.
     Always {
         /// The user.
@@ -96,6 +140,11 @@ struct Shown {
     enabled: bool,
     always: bool,
     ftp: Option<Way>,
+    allowed_factors: String,
+    enrolment: Option<bool>,
+    repeat_minutes: Option<u32>,
+    logging: Option<Logging>,
+    language: Option<Language>,
     comment: String,
     created_at: Timestamp,
     contacts: Vec<Contact>,
@@ -119,6 +168,11 @@ impl Shown {
             enabled: record.enabled,
             always: record.always,
             ftp: record.way,
+            allowed_factors: record.allowed.to_string(),
+            enrolment: record.enrolment,
+            repeat_minutes: record.repeat,
+            logging: record.logging,
+            language: record.language,
             comment: record.comment,
             created_at: record.created_at,
             contacts: record.contacts,
@@ -143,6 +197,8 @@ impl Shown {
             format!("locked from {}", counted(self.locked_from.len(), "source"))
         } else if self.contacts.is_empty() {
             "no contact".to_owned()
+        } else if self.contacts.iter().all(|contact| contact.verified_at.is_none()) {
+            "no confirmed contact".to_owned()
         } else {
             "ready".to_owned()
         }
@@ -154,6 +210,7 @@ impl Shown {
             format!("State     {}", self.state(admin)),
             format!("Always    {}", if self.always { "challenged even from exempt networks" } else { "no" }),
             format!("FTP       {}", self.ftp.map_or("passcodes as the listener says", Way::as_str)),
+            format!("Language  {}", self.language.map_or("as the setting says", Language::as_str)),
             format!("Comment   {}", self.comment),
             format!("Added     {}", admin.local(self.created_at)),
             format!("Failures  {} wrong passcodes, {} refused passwords", self.wrong_passcodes, self.refused_passwords),
@@ -164,8 +221,11 @@ impl Shown {
                 .map(|lock| format!("Locked    from {} until {}", lock.source, admin.local(lock.until))),
         );
         lines.extend(self.contacts.iter().map(|contact| {
-            let sent = contact.sent_at.map_or_else(|| "never".to_owned(), |at| admin.local(at));
-            format!("Contact   {}: {}, last used {sent}", contact.id, policy::challenge::mask(&contact.address))
+            let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| admin.local(at));
+            let (sent, used) = (time(contact.sent_at), time(contact.used_at));
+            let pending = if contact.verified_at.is_none() { ", NOT CONFIRMED" } else { "" };
+            let (id, address) = (contact.id, policy::challenge::mask(&contact.address));
+            format!("Contact   {id}: {address}, last sent {sent}, last used {used}{pending}")
         }));
         lines.join("\n")
     }
@@ -175,24 +235,36 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     let admin = Admin::open(global).await?;
     let store = &admin.store;
     match args.verb {
-        Verb::Add { user, email, always, comment } => {
+        Verb::Add { user, email, sms, how, always, comment } => {
+            let mut contacts = Vec::new();
             for address in &email {
-                if !notify::is_address(address) {
+                if !address.contains('@') {
                     return Err(Usage(format!("`{address}` is no e-mail address")).into());
                 }
+                contacts
+                    .push(contact::parse(&admin, address, &How { verified: how.verified, ..How::default() }).await?);
+            }
+            for number in &sms {
+                if number.contains('@') {
+                    return Err(Usage(format!("`{number}` is no phone number")).into());
+                }
+                contacts.push(contact::parse(&admin, number, &how).await?);
             }
             let entry = admin.entry("user-added", "registered").user(Some(&user));
             store.add_user(user.clone(), always, comment, entry).await?;
-            for address in email {
-                let what = format!("e-mail {}", policy::challenge::mask(&address));
-                let entry = admin.entry("contact-added", &what).user(Some(&user));
-                store.add_contact(user.clone(), address, entry).await?;
+            let mut said = String::new();
+            for new in contacts {
+                let verified = new.verified;
+                let (_, text) = contact::add(&admin, &user, new).await?;
+                if !verified {
+                    said = format!("{said}\n{text}");
+                }
             }
             let shown = Shown::new(store.user(user.clone()).await?, admin.now);
             let hint = if shown.contacts.is_empty() {
                 format!(" There is no contact yet: sallyport contact add {user} ADDRESS")
             } else {
-                String::new()
+                said
             };
             global.print_one(&shown, format_args!("User {user} is registered.{hint}"))?;
         }
@@ -251,6 +323,60 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
                 None => "gives passcodes by FTP as the listener says",
             };
             done(&admin, global, user, text).await?;
+        }
+        Verb::Factors { user, factors } => {
+            let entry = admin.entry("user-factors", &format!("factors: {factors}")).user(Some(&user));
+            store.set_user_factors(user.clone(), factors, entry).await?;
+            done(&admin, global, user, &format!("may use: {factors}")).await?;
+        }
+        Verb::Enrolment { user, switch } => {
+            let value = match switch.as_str() {
+                "on" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            };
+            let entry = admin.entry("user-enrolment", &format!("enrolment {switch}")).user(Some(&user));
+            store.set_user_enrolment(user.clone(), value, entry).await?;
+            let text = match value {
+                Some(true) => "may enrol at the sign-on",
+                Some(false) => "may not enrol",
+                None => "may enrol where network and setting say so",
+            };
+            done(&admin, global, user, text).await?;
+        }
+        Verb::Repeat { user, minutes } => {
+            let value = match minutes.as_str() {
+                "setting" => None,
+                text => Some(
+                    text.parse()
+                        .ok()
+                        .filter(|minutes| *minutes <= 720)
+                        .ok_or_else(|| Usage(format!("`{text}`: expected 0 to 720 minutes, or setting")))?,
+                ),
+            };
+            let entry = admin.entry("user-repeat", &format!("repeat {minutes}")).user(Some(&user));
+            store.set_user_repeat(user.clone(), value, entry).await?;
+            let text = match value {
+                Some(0) => "is challenged at every sign-on".to_owned(),
+                Some(minutes) => format!("is not challenged again within {minutes} minutes, from the same address"),
+                None => "is challenged again as the settings say".to_owned(),
+            };
+            done(&admin, global, user, &text).await?;
+        }
+        Verb::Logging { user, level } => {
+            let entry = admin.entry("user-logging", &format!("logging {level}")).user(Some(&user));
+            store.set_user_logging(user.clone(), level.parse().ok(), entry).await?;
+            done(&admin, global, user, &format!("is passed on: {level}")).await?;
+        }
+        Verb::Language { user, language } => {
+            let own = language.parse::<Language>().ok();
+            let entry = admin.entry("user-language", &language).user(Some(&user));
+            store.set_user_language(user.clone(), own, entry).await?;
+            let text = match own {
+                Some(language) => format!("is written to in {language}"),
+                None => "is written to in the language of the setting".to_owned(),
+            };
+            done(&admin, global, user, &text).await?;
         }
         Verb::Always { user, switch } => {
             let on = switch == "on";

@@ -3,6 +3,9 @@
 //! All mistakes of meaning are collected, each with its own place; a mistake of shape (syntax, type, unknown key) ends
 //! the reading at once, since nothing after it can be trusted.
 
+mod audit;
+mod delivery;
+mod factor;
 mod ftp;
 mod metrics;
 
@@ -16,18 +19,21 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use lettre::message::Mailbox;
-use policy::{Secret, Service};
+use policy::Service;
 use proxy_tn5250::gate;
 use proxy_tn5250::signon::Taught;
 use rustls::pki_types::ServerName;
 use toml::Spanned;
 
+pub(super) use factor::RADIUS_SECRET_MIN;
+
 use super::problem::{Context, Problem, Source};
 use super::{
-    Address, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls, Metrics,
-    Password, Smtp, SmtpLogin, SmtpTls, file,
+    Address, Audit, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls,
+    Metrics, Radius, Yubikey, file,
 };
 use crate::tls::Pin;
+use delivery::Delivery;
 
 /// The most characters of a name that stands on our screens.
 const NAME_MAX: usize = 20;
@@ -46,8 +52,27 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let parts = check.file(file);
     let mut problems = check.problems;
     match parts {
-        Some((gateway, smtp, hosts, listeners, limits, metrics)) if problems.is_empty() => {
-            Ok(Config { gateway, smtp, hosts, listeners, limits, metrics, source })
+        Some((gateway, delivery, hosts, listeners, limits, radius, yubikey, audit, metrics)) if problems.is_empty() => {
+            let Delivery { mut relays, sms, alerts } = delivery;
+            let smtp_fallbacks = relays.split_off(1);
+            match relays.pop() {
+                Some(smtp) => Ok(Config {
+                    gateway,
+                    smtp,
+                    smtp_fallbacks,
+                    sms,
+                    alerts,
+                    hosts,
+                    listeners,
+                    limits,
+                    radius,
+                    yubikey,
+                    audit,
+                    metrics,
+                    source,
+                }),
+                None => Err(ConfigError::Invalid(problems)),
+            }
         }
         _ => {
             problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -101,7 +126,7 @@ fn wording(message: &str, path: &str, secret: bool) -> (String, String) {
     (wrong, expected)
 }
 
-type Parts = (Gateway, Smtp, Vec<Host>, Vec<Listener>, Limits, Metrics);
+type Parts = (Gateway, Delivery, Vec<Host>, Vec<Listener>, Limits, Option<Radius>, Option<Yubikey>, Audit, Metrics);
 
 struct Check<'a> {
     source: &'a Source,
@@ -128,8 +153,13 @@ impl Check<'_> {
     fn file(&mut self, file: file::File) -> Option<Parts> {
         let gateway = self.gateway(file.gateway);
         let limits = self.limits(&file.limits);
-        let smtp = match file.smtp {
-            Some(smtp) => self.smtp(smtp),
+        let store = gateway.as_ref().map_or(Path::new(STORE), |gateway| &gateway.store);
+        let audit = self.audit(file.audit, store);
+        let sms: Vec<_> = file.sms.into_iter().map(|sms| self.sms(sms.into_inner())).collect();
+        self.sms_names(&sms);
+        let alerts: Vec<_> = file.alerts.email.iter().map(|address| self.alert(address)).collect();
+        let relays = match file.smtp {
+            Some(smtp) => self.relays(smtp),
             None => {
                 let message = "there is no mail relay, so no passcode could be sent";
                 self.wrong(0..0, message, "a table [smtp] with host and from");
@@ -152,12 +182,28 @@ impl Check<'_> {
             self.wrong(0..0, "there is no listener, so nobody could connect", "at least one table [[listener]]");
         }
         let listeners: Vec<_> = self.listeners(file.listener, &names, &hosts, limits);
+        let node = gateway.as_ref().map(|gateway| Arc::clone(&gateway.node));
+        let radius = file.radius.map(|radius| self.radius(radius, node));
+        let yubikey = file.yubikey.map(|yubikey| self.yubikey(yubikey.into_inner()));
         Some((
             gateway?,
-            smtp?,
+            Delivery {
+                relays: relays?,
+                sms: sms.into_iter().map(|sms| sms.map(|(sms, _)| sms)).collect::<Option<_>>()?,
+                alerts: alerts.into_iter().collect::<Option<_>>()?,
+            },
             hosts.into_iter().collect::<Option<_>>()?,
             listeners.into_iter().collect::<Option<_>>()?,
             limits?,
+            match radius {
+                Some(radius) => Some(radius?),
+                None => None,
+            },
+            match yubikey {
+                Some(yubikey) => Some(yubikey?),
+                None => None,
+            },
+            audit?,
             metrics?,
         ))
     }
@@ -197,101 +243,6 @@ impl Check<'_> {
             self.wrong(span, message, format!("a path `control` of at most {SOCKET_PATH_MAX} bytes"));
         }
         Some(Gateway { name: name?, node: node?, time_zone: time_zone?, store, key_file, control })
-    }
-
-    fn smtp(&mut self, smtp: Spanned<file::Smtp>) -> Option<Smtp> {
-        let smtp = smtp.into_inner();
-        let tls = smtp.tls.unwrap_or(SmtpTls::Starttls);
-        let port = match (&smtp.port, tls) {
-            (Some(port), _) => self.port(*port.as_ref(), port.span()),
-            (None, SmtpTls::None) => Some(25),
-            (None, SmtpTls::Starttls) => Some(587),
-            (None, SmtpTls::Implicit) => Some(465),
-        };
-        let host = smtp.host.as_ref().clone();
-        if ServerName::try_from(host.as_str()).is_err() {
-            self.wrong(smtp.host.span(), "this is no host name", "a name or an IP address, without a port");
-        }
-        let allowed = smtp.allow_plaintext.as_ref();
-        match (tls, allowed) {
-            (SmtpTls::None, allowed) if !is_loopback(&host) && !allowed.is_some_and(|allowed| *allowed.as_ref()) => {
-                let message =
-                    format!("with tls = \"none\" the passcodes would cross the network to {host} in the clear");
-                let expected = "tls = \"starttls\" or \"implicit\", or allow_plaintext = true where that is meant";
-                self.wrong(smtp.host.span(), message, expected);
-            }
-            (SmtpTls::Starttls | SmtpTls::Implicit, Some(allowed)) if *allowed.as_ref() => {
-                self.wrong(
-                    allowed.span(),
-                    "there is nothing to allow: mail goes by TLS",
-                    "no allow_plaintext, or tls = \"none\"",
-                );
-            }
-            (SmtpTls::None | SmtpTls::Starttls | SmtpTls::Implicit, _) => {}
-        }
-        if let (Some(ca_file), SmtpTls::None) = (&smtp.ca_file, tls) {
-            self.wrong(
-                ca_file.span(),
-                "ca_file is of no use with tls = \"none\"",
-                "tls = \"starttls\" or \"implicit\"",
-            );
-        }
-        let login = self.login(smtp.username, smtp.password, smtp.password_file, tls);
-        let from = self.mailbox(&smtp.from);
-        let reply_to = smtp.reply_to.map(|reply_to| self.mailbox(&reply_to));
-        let timeout = self.seconds(smtp.timeout_seconds.as_ref(), Duration::from_secs(10), 300);
-        Some(Smtp {
-            host,
-            port: port?,
-            tls,
-            ca_file: smtp.ca_file.map(|name| self.file_name(&name)),
-            login: login?,
-            from: from?,
-            reply_to: match reply_to {
-                Some(reply_to) => Some(reply_to?),
-                None => None,
-            },
-            timeout: timeout?,
-        })
-    }
-
-    /// `None`: there are mistakes; `Some(None)`: no login.
-    fn login(
-        &mut self,
-        username: Option<Spanned<String>>,
-        password: Option<Spanned<String>>,
-        password_file: Option<Spanned<String>>,
-        tls: SmtpTls,
-    ) -> Option<Option<SmtpLogin>> {
-        let password = match (password, password_file) {
-            (Some(password), Some(file)) => {
-                let (span, other) = (file.span(), password.span());
-                self.clash(span, "the password is given twice", "password or password_file", other, "here too");
-                return None;
-            }
-            (Some(password), None) => Some((password.span(), Password::Here(Secret::new(password.into_inner())))),
-            (None, Some(file)) => Some((file.span(), Password::File(self.file_name(&file)))),
-            (None, None) => None,
-        };
-        match (username, password) {
-            (None, None) => Some(None),
-            (Some(username), Some((span, password))) => {
-                if tls == SmtpTls::None {
-                    let message = "with tls = \"none\" the password would cross the network readable";
-                    self.wrong(span, message, "tls = \"starttls\" or \"implicit\", or no username and no password");
-                    return None;
-                }
-                Some(Some(SmtpLogin { username: username.into_inner(), password }))
-            }
-            (Some(username), None) => {
-                self.wrong(username.span(), "username has no password", "password_file or password beside it");
-                None
-            }
-            (None, Some((span, _))) => {
-                self.wrong(span, "a password without a user name", "username beside it");
-                None
-            }
-        }
     }
 
     fn host(&mut self, host: file::Host, limits: Option<Limits>) -> Option<Host> {
@@ -780,7 +731,7 @@ host = "PROD"
         assert_eq!(format!("{shown:#?}"), format!("{written:#?}"));
     }
 
-    /// The lines `# key = value` and `# [table]` are examples: they are right but for two choices that exclude each other.
+    /// The lines `# key = value` and `# [table]` are examples: they are right but for choices that exclude each other.
     #[test]
     fn the_example_s_examples_are_right() {
         let example = |line: &str| {
@@ -790,27 +741,33 @@ host = "PROD"
         let text: Vec<_> = EXAMPLE.lines().map(|line| if example(line) { &line[2..] } else { line }).collect();
         let messages: Vec<_> =
             check_text(&text.join("\n")).unwrap_err().into_iter().map(|problem| problem.message).collect();
-        assert_eq!(messages, ["the password is given twice", "ca_file and pins exclude each other"]);
+        let choices = [
+            "a password beside access tokens",
+            "the client secret is given twice",
+            "the refresh token is given twice",
+            "a password beside access tokens",
+            "the secret is given twice",
+            "two senders",
+            "ca_file and pins exclude each other",
+            "the secret is given twice",
+            "the API key is given twice",
+            "a sink is required with mode = \"strict\" only",
+        ];
+        assert_eq!(messages, choices);
     }
 
     #[test]
     fn the_example_names_every_key() {
-        let tables = [
-            "",
-            "[gateway]",
-            "[smtp]",
-            "[limits]",
-            "[metrics]",
-            "[[host]]",
-            "[host.tls]",
-            "[[host.form]]",
-            "[[listener]]",
-        ];
-        for table in tables.into_iter().chain(["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]"]) {
+        let tables = ["", "[gateway]", "[smtp]", "[limits]", "[[host]]", "[host.tls]", "[[host.form]]", "[[listener]]"];
+        let more = ["[host.ftp]", "[host.ftp.trust]", "[listener.tls]", "[listener.ftp]", "[radius]", "[yubikey]"];
+        let audit = ["[metrics]", "[[radius.server]]", "[audit]", "[[audit.sink]]", "[audit.sink.tls]"];
+        let delivery = ["[smtp.oauth]", "[[smtp.fallback]]", "[[sms]]"];
+        for table in tables.into_iter().chain(more).chain(audit).chain(delivery) {
             let text = match table {
                 "[host.tls]" | "[[host.form]]" | "[host.ftp]" | "[host.ftp.trust]" => {
                     format!("[[host]]\n{table}\nzzz = 1")
                 }
+                "[audit.sink.tls]" => format!("[[audit.sink]]\n{table}\nzzz = 1"),
                 "[listener.tls]" | "[listener.ftp]" => format!("[[listener]]\n{table}\nzzz = 1"),
                 _ => format!("{table}\nzzz = 1"),
             };

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::SmtpTls;
+use crate::audit::format::Format;
+use crate::notify::BodyForm;
 use crate::tls::ClientCertificates;
+use policy::Logging;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -19,6 +22,10 @@ pub(super) struct File {
     pub(super) gateway: Gateway,
     pub(super) smtp: Option<Spanned<Smtp>>,
     #[serde(default)]
+    pub(super) sms: Vec<Spanned<Sms>>,
+    #[serde(default)]
+    pub(super) alerts: Alerts,
+    #[serde(default)]
     pub(super) host: Vec<Spanned<Host>>,
     #[serde(default)]
     pub(super) listener: Vec<Spanned<Listener>>,
@@ -26,6 +33,40 @@ pub(super) struct File {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) metrics: Metrics,
+    pub(super) radius: Option<Spanned<Radius>>,
+    pub(super) yubikey: Option<Spanned<Yubikey>>,
+    #[serde(default)]
+    pub(super) audit: Audit,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Radius {
+    pub(super) nas_identifier: Option<Spanned<String>>,
+    pub(super) user_name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) server: Vec<Spanned<RadiusServer>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RadiusServer {
+    pub(super) address: Spanned<String>,
+    pub(super) secret: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
+    pub(super) tries: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Yubikey {
+    pub(super) servers: Spanned<Vec<Spanned<String>>>,
+    pub(super) client_id: u32,
+    pub(super) api_key: Option<Spanned<String>>,
+    pub(super) api_key_file: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +94,76 @@ pub(super) struct Smtp {
     pub(super) from: Spanned<String>,
     pub(super) reply_to: Option<Spanned<String>>,
     pub(super) timeout_seconds: Option<Spanned<u32>>,
+    pub(super) oauth: Option<Spanned<OAuth>>,
+    #[serde(default)]
+    pub(super) fallback: Vec<Spanned<Fallback>>,
+}
+
+/// Another relay: all of [`Smtp`] but for the sender.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fallback {
+    pub(super) host: Spanned<String>,
+    pub(super) port: Option<Spanned<u16>>,
+    pub(super) tls: Option<SmtpTls>,
+    pub(super) allow_plaintext: Option<Spanned<bool>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
+    pub(super) oauth: Option<Spanned<OAuth>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OAuth {
+    pub(super) token_url: Spanned<String>,
+    pub(super) client_id: Spanned<String>,
+    pub(super) client_secret: Option<Spanned<String>>,
+    pub(super) client_secret_file: Option<Spanned<String>>,
+    pub(super) refresh_token: Option<Spanned<String>>,
+    pub(super) refresh_token_file: Option<Spanned<String>>,
+    pub(super) scope: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sms {
+    pub(super) name: Spanned<String>,
+    pub(super) kind: Spanned<SmsKind>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) account: Option<Spanned<String>>,
+    pub(super) api_key: Option<Spanned<String>>,
+    pub(super) from: Option<Spanned<String>>,
+    pub(super) service: Option<Spanned<String>>,
+    pub(super) method: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) headers: std::collections::BTreeMap<String, Spanned<String>>,
+    pub(super) content: Option<Spanned<BodyForm>>,
+    pub(super) body: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) success: Vec<Spanned<u16>>,
+    pub(super) secret: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
+}
+
+/// How a provider of text messages is spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SmsKind {
+    Twilio,
+    Http,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alerts {
+    #[serde(default)]
+    pub(super) email: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -174,6 +285,51 @@ pub(super) struct ListenerTls {
     pub(super) key: Spanned<String>,
     pub(super) client_ca: Option<Spanned<String>>,
     pub(super) client_certificates: Option<Spanned<ClientCertificates>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) mode: Option<Spanned<AuditMode>>,
+    pub(super) key_file: Option<Spanned<String>>,
+    pub(super) archive: Option<Spanned<String>>,
+    pub(super) retention_days: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) sink: Vec<Spanned<Sink>>,
+}
+
+/// What must have an entry before anybody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AuditMode {
+    BestEffort,
+    Strict,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sink {
+    pub(super) name: Spanned<String>,
+    pub(super) file: Option<Spanned<String>>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) allow_plaintext: Option<Spanned<bool>>,
+    pub(super) format: Option<Format>,
+    pub(super) level: Option<Logging>,
+    pub(super) required: Option<Spanned<bool>>,
+    pub(super) behind_seconds: Option<Spanned<u32>>,
+    pub(super) facility: Option<Spanned<u8>>,
+    pub(super) enterprise: Option<Spanned<u32>>,
+    pub(super) tls: Option<Spanned<SinkTls>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SinkTls {
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) pins: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) server_name: Option<Spanned<String>>,
+    pub(super) certificate: Option<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,37 +4,44 @@ use std::sync::Arc;
 
 use policy::Secret;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
+use super::check::RADIUS_SECRET_MIN;
 use super::problem::Problem;
-use super::{Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, Password};
+use super::{
+    ApiKey, Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, OpenYubikey, Password, RelaySecrets,
+    SinkTls, Sms, SmsHow, Smtp, Target, Yubikey,
+};
+use crate::notify::{SmsKind, SmsSettings};
 use crate::tls::{self, Trust};
 
 /// What was read from the files.
 #[derive(Debug)]
 pub struct Open {
-    /// The password at the mail relay.
-    pub smtp_password: Option<Secret<String>>,
+    /// What was read for each mail relay, `[smtp]` first.
+    pub relays: Vec<RelaySecrets>,
+    /// The SMS providers, with their secrets.
+    pub sms: Vec<SmsSettings>,
     /// For each of [`Config::listeners`], how it speaks TLS.
     pub listeners: Vec<Option<Arc<ServerConfig>>>,
     /// For each of [`Config::hosts`], how to speak TLS to it, and its name.
     pub hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
     /// For each of [`Config::hosts`], how to speak TLS to its FTP server, and its name.
     pub ftp_hosts: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+    /// For each server of `[radius]`, the secret.
+    pub radius_secrets: Vec<Secret<String>>,
+    /// For `[yubikey]`, certificates and key.
+    pub yubikey: Option<OpenYubikey>,
+    /// For each of the audit's sinks, how to speak TLS to it, and its name.
+    pub sinks: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
 }
 
 /// Reads the files that `config` names.
 pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
     let mut reader = Reader { config, problems: Vec::new() };
-    let smtp_password = match config.smtp.login.as_ref().map(|login| &login.password) {
-        None => None,
-        Some(Password::Here(password)) => Some(password.clone()),
-        Some(Password::File(name)) => reader.password(name),
-    };
-    if let Some(name) = &config.smtp.ca_file {
-        reader.take(name, tls::roots(&name.path));
-    }
+    let relays = std::iter::once(&config.smtp).chain(&config.smtp_fallbacks).map(|relay| reader.relay(relay)).collect();
+    let sms = config.sms.iter().filter_map(|sms| reader.sms(sms)).collect();
     let listeners = config.listeners.iter().map(|listener| reader.listener(listener.tls.as_ref()?)).collect();
     let hosts = config.hosts.iter().map(|host| reader.host(host.tls.as_ref()?, false)).collect();
     let mut ftp_hosts = Vec::new();
@@ -44,8 +51,14 @@ pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
         let trust = host.ftp.trust.as_ref().filter(|_| is_used);
         ftp_hosts.push(trust.and_then(|trust| reader.host(trust, host.ftp.tls12_only)));
     }
+    let mut radius_secrets = Vec::new();
+    for server in config.radius.iter().flat_map(|radius| &radius.servers) {
+        radius_secrets.extend(reader.radius_secret(&server.secret));
+    }
+    let yubikey = config.yubikey.as_ref().and_then(|yubikey| reader.yubikey(yubikey));
+    let sinks = config.audit.sinks.iter().map(|sink| reader.sink(&sink.target)).collect();
     if reader.problems.is_empty() {
-        Ok(Open { smtp_password, listeners, hosts, ftp_hosts })
+        Ok(Open { relays, sms, listeners, hosts, ftp_hosts, radius_secrets, yubikey, sinks })
     } else {
         Err(ConfigError::Invalid(reader.problems))
     }
@@ -70,6 +83,52 @@ impl Reader<'_> {
         }
     }
 
+    fn secret(&mut self, secret: Option<&Password>) -> Option<Secret<String>> {
+        match secret? {
+            Password::Here(secret) => Some(secret.clone()),
+            Password::File(name) => self.password(name),
+        }
+    }
+
+    fn relay(&mut self, relay: &Smtp) -> RelaySecrets {
+        for name in relay.ca_file.iter().chain(relay.oauth.iter().filter_map(|oauth| oauth.ca_file.as_ref())) {
+            self.take(name, tls::roots(&name.path));
+        }
+        let oauth = relay.oauth.as_ref();
+        RelaySecrets {
+            password: self.secret(relay.login.as_ref().map(|login| &login.password)),
+            client_secret: self.secret(oauth.and_then(|oauth| oauth.client_secret.as_ref())),
+            refresh_token: self.secret(oauth.and_then(|oauth| oauth.refresh_token.as_ref())),
+        }
+    }
+
+    fn sms(&mut self, sms: &Sms) -> Option<SmsSettings> {
+        if let Some(name) = &sms.ca_file {
+            self.take(name, tls::roots(&name.path))?;
+        }
+        let secret = self.secret(sms.secret.as_ref());
+        let kind = match &sms.how {
+            SmsHow::Twilio { url, account, username, sender } => SmsKind::Twilio {
+                url: url.clone(),
+                account: account.clone(),
+                username: username.clone(),
+                secret: secret?,
+                sender: sender.clone(),
+            },
+            SmsHow::Http { url, method, headers, body, form, success } => SmsKind::Http {
+                url: url.clone(),
+                method: method.clone(),
+                headers: headers.clone(),
+                body: body.clone(),
+                form: *form,
+                success: success.clone(),
+                secret,
+            },
+        };
+        let ca_file = sms.ca_file.as_ref().map(|name| name.path.clone());
+        Some(SmsSettings { name: sms.name.clone(), kind, timeout: sms.timeout, ca_file })
+    }
+
     fn password(&mut self, name: &FileName) -> Option<Secret<String>> {
         match std::fs::read_to_string(&name.path).map(Zeroizing::new) {
             Err(error) => self.wrong(name, &format!("cannot be read: {error}"), "a file with the password"),
@@ -79,6 +138,49 @@ impl Reader<'_> {
             },
         }
         None
+    }
+
+    fn radius_secret(&mut self, secret: &Password) -> Option<Secret<String>> {
+        let name = match secret {
+            Password::Here(secret) => return Some(secret.clone()),
+            Password::File(name) => name,
+        };
+        let secret = self.password(name)?;
+        if secret.expose().len() < RADIUS_SECRET_MIN {
+            let expected = format!("at least {RADIUS_SECRET_MIN} characters in its first line");
+            self.wrong(name, "holds a secret that is too short", &expected);
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn yubikey(&mut self, yubikey: &Yubikey) -> Option<OpenYubikey> {
+        let api_key = match &yubikey.api_key {
+            None => None,
+            Some(ApiKey::Here(key)) => Some(key.clone()),
+            Some(ApiKey::File(name)) => {
+                let text = self.password(name)?;
+                let key = data_encoding::BASE64.decode(text.expose().trim().as_bytes()).ok();
+                if key.is_none() {
+                    self.wrong(name, "holds no API key", "base64 in its first line");
+                }
+                Some(Secret::new(key?))
+            }
+        };
+        let roots = match &yubikey.ca_file {
+            Some(name) => self.take(name, tls::roots(&name.path))?,
+            // Nothing leaves this machine, and the system may have none.
+            None if yubikey.is_local => RootCertStore::empty(),
+            None => match tls::system_roots() {
+                Ok(roots) => roots,
+                Err(error) => {
+                    let message = format!("[yubikey]: {error}");
+                    self.problems.push(self.config.source.problem(0..0, message, "ca_file".into(), None));
+                    return None;
+                }
+            },
+        };
+        Some(OpenYubikey { roots, api_key })
     }
 
     fn listener(&mut self, files: &ListenerTls) -> Option<Arc<ServerConfig>> {
@@ -91,13 +193,34 @@ impl Reader<'_> {
         self.take(&files.key, tls::listener_config(chain?, key?, clients))
     }
 
+    fn sink(&mut self, target: &Target) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        let Target::Syslog { tls: Some(SinkTls { trust, identity }), .. } = target else { return None };
+        let identity = match identity {
+            None => None,
+            Some((certificate, key)) => Some((
+                self.take(certificate, tls::certificates(&certificate.path))?,
+                self.take(key, tls::private_key(&key.path))?,
+            )),
+        };
+        self.client(trust, rustls::ALL_VERSIONS, identity)
+    }
+
     fn host(&mut self, tls: &HostTls, tls12_only: bool) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        self.client(tls, proxy_ftp::data::versions(tls12_only), None)
+    }
+
+    fn client(
+        &mut self,
+        tls: &HostTls,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        identity: Option<tls::Identity>,
+    ) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let trust = match &tls.trust {
             HostTrust::Pins(pins) => Ok(Trust::Pins(pins.clone())),
             HostTrust::CaFile(name) => Ok(Trust::Roots(self.take(name, tls::roots(&name.path))?)),
             HostTrust::System => tls::system_roots().map(Trust::Roots),
         };
-        match trust.and_then(|trust| tls::host_config_of(trust, proxy_ftp::data::versions(tls12_only))) {
+        match trust.and_then(|trust| tls::client_config(trust, versions, identity)) {
             Ok(config) => Some((config, tls.server_name.clone())),
             Err(error) => {
                 let message = error.to_string();
@@ -173,7 +296,7 @@ client_certificates = "required"
     #[test]
     fn files_are_read() {
         let open = open(&folder()).unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert_eq!(open.smtp_password.unwrap().expose(), "hunter2");
+        assert_eq!(open.relays[0].password.as_ref().unwrap().expose(), "hunter2");
         assert!(open.listeners[0].is_some() && open.hosts[0].is_some());
     }
 

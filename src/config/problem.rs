@@ -1,6 +1,6 @@
 //! What is wrong with a configuration file: the place, what was expected, and the line with a caret under it.
 //!
-//! Invariant: no value of a key that ends in `password` is ever part of a message or of a printed line.
+//! Invariant: no value of a key that ends in `password`, `secret` or `api_key` is ever part of a message or of a printed line.
 
 use std::fmt;
 use std::io;
@@ -44,6 +44,9 @@ pub struct Problem {
     #[serde(skip)]
     picture: String,
 }
+
+/// How keys end whose values are secrets.
+const SECRET_KEYS: [&str; 5] = ["password", "secret", "api_key", "refresh_token", "uthorization"];
 
 struct Report<'a>(&'a [Problem]);
 
@@ -135,13 +138,13 @@ impl Source {
     }
 }
 
-/// Where values of keys that end in `password` stand: what follows the `=`, to the end of the line or of the
+/// Where values of keys that end in one of [`SECRET_KEYS`] stand: what follows the `=`, to the end of the line or of the
 /// multi-line string.
 ///
 /// It works on text and not on parsed TOML, since a file that is no TOML must not tell its secrets either.
 fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
-    for (at, key) in text.match_indices("password") {
+    for (at, key) in SECRET_KEYS.iter().flat_map(|key| text.match_indices(key)) {
         let after = at + key.len();
         let rest = text.get(after..).unwrap_or_default();
         let value = rest.trim_start_matches(['"', '\'']).trim_start_matches([' ', '\t']);
@@ -185,6 +188,8 @@ mod tests {
             "password = \"hunter2",
             "password = '''hunter2",
             "password = 'höhunter2'",
+            "secret = \"hunter2\"",
+            "[yubikey]\napi_key = hunter2",
         ] {
             let source = Source::new(Path::new("a.toml"), text.into());
             for at in 0..text.len() {
@@ -195,6 +200,7 @@ mod tests {
             }
         }
         assert!(secrets("password = [6, 53]").is_empty());
+        assert!(secrets("secret_file = \"x\"").is_empty());
         assert!(secrets("password_file = \"x\"").is_empty());
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -20,6 +21,9 @@ use super::{Answer, AskError, Command};
 
 /// The most bytes of the line that tells which sockets follow.
 const OFFERS_MAX: usize = 256 * 1024;
+/// The longest that a process may take to leave what it does to its successor: messages that are being handed over, and the
+/// sinks of the audit, have a few seconds each.
+const RELEASE_MAX: Duration = Duration::from_secs(30);
 /// The most sockets that change hands.
 const SOCKETS_MAX: usize = 1_000;
 
@@ -83,7 +87,7 @@ impl Predecessor {
             let answer = line(&mut self.stream).await?;
             if answer == Answer::Released { Ok(()) } else { Err(unexpected(answer)) }
         };
-        tokio::time::timeout(super::TIME_MAX, released).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        tokio::time::timeout(RELEASE_MAX, released).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

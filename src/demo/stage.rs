@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use policy::User;
+use policy::{ContactKind, User};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -23,11 +23,13 @@ use super::host::{Happening, Host, HostSettings};
 use super::mail::{self, Mail};
 use crate::audit::{Entry, Event, Outcome};
 use crate::config::{Config, ConfigError};
-use crate::guard::{Guard, Names};
+use crate::delivery;
+use crate::factor::Judge;
+use crate::guard::Guard;
 use crate::key::{Key, KeyError};
-use crate::notify::{self, Mailer, SmtpSettings};
+use crate::notify;
 use crate::serve::{self, Running, StartError};
-use crate::store::{self, Store};
+use crate::store::{self, NewContact, Store};
 use crate::system::{NoRandomness, System};
 
 /// The user that the gateway knows.
@@ -42,7 +44,13 @@ pub const STRANGER: &str = "BERT";
 pub const STRANGER_PASSWORD: &str = "MEADOW";
 
 /// A demo is for trying things out again and again: what limits messages is as wide as can be.
-const SETTINGS: [(&str, &str); 3] = [("send.per-user", "20"), ("send.per-day", "200"), ("send.pause", "0")];
+const SETTINGS: [(&str, &str); 5] = [
+    ("send.per-user", "20"),
+    ("send.per-day", "200"),
+    ("send.per-contact", "100"),
+    ("send.per-contact-day", "1000"),
+    ("send.pause", "0"),
+];
 
 /// What is asked of a stage.
 #[derive(Debug)]
@@ -82,7 +90,7 @@ pub enum StageError {
     Key(#[from] KeyError),
     /// The mailer cannot be made.
     #[error(transparent)]
-    Mailer(#[from] notify::Error),
+    Mailer(#[from] notify::Failure),
     /// There are no random numbers.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -142,18 +150,13 @@ impl Stage {
         let (ports, hosts) = ((settings.port, settings.ftp_port), (host, ftp_host));
         std::fs::write(&file, configuration(ports, settings.code_first, hosts, sink))?;
         let config = Config::load(&file)?;
-        let mut open = config.open()?;
+        let open = config.open()?;
         let store = Store::open(&config.gateway.store, system.now()).await?;
         register(&store, &system, &config.gateway.node).await?;
         let key = Key::open(&config.gateway.key_file, &system)?;
-        let mailer = Mailer::new(&SmtpSettings::from_config(&config.smtp, open.smtp_password.take()))?;
-        let names = Names {
-            gateway: config.gateway.name.clone(),
-            node: config.gateway.node.clone(),
-            time_zone: config.gateway.time_zone.clone(),
-        };
-        let guard = Guard::open(store, mailer, key, names, system.clone()).await?;
-        let running = serve::start(&config, open, guard, system).await.map_err(|error| match error {
+        let (post, worker) = delivery::open(&config, &open, store, &key, system.clone())?;
+        let guard = Guard::open(post, Judge::new(&key, None, None), key, system.clone()).await?;
+        let running = serve::start(&config, open, guard, worker, system).await.map_err(|error| match error {
             StartError::Bind { error, address, .. } if error.kind() == io::ErrorKind::AddrInUse => {
                 let port = address.port();
                 StageError::PortTaken { port, option: if port == settings.port { "--port" } else { "--ftp-port" } }
@@ -161,6 +164,7 @@ impl Stage {
             error @ (StartError::Bind { .. }
             | StartError::Control(_)
             | StartError::NotReleased(_)
+            | StartError::Signer(_)
             | StartError::Audit(_)) => StageError::Start(error),
         })?;
         let mut addresses = running.addresses().into_iter();
@@ -191,7 +195,8 @@ async fn register(store: &Store, system: &System, node: &str) -> Result<(), stor
     if let Ok(user) = USER.parse::<User>() {
         let named = |detail: &str| entry(detail).user(Some(&user));
         store.add_user(user.clone(), false, "the demo's user".to_owned(), named("added for the demo")).await?;
-        store.add_contact(user.clone(), ADDRESS.to_owned(), named("contact added for the demo")).await?;
+        let contact = NewContact::vouched(ContactKind::Email, ADDRESS);
+        store.add_contact(user.clone(), contact, named("contact added for the demo"), Vec::new()).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::{Context, Depth, Finding};
-use crate::config::Password;
+use crate::config::{ApiKey, Config, Password, SinkTls, Target};
 use crate::control;
 use crate::store;
 
@@ -39,31 +39,61 @@ pub(super) async fn permissions(at: &Context) -> Vec<Finding> {
         name.push(suffix);
         PathBuf::from(name)
     };
-    let mut secret = vec![gateway.store.clone(), gateway.key_file.clone(), gateway.control.clone()];
+    let audit_key = &at.config.audit.key_file;
+    let mut secret = vec![gateway.store.clone(), gateway.key_file.clone(), gateway.control.clone(), audit_key.clone()];
     secret.extend(["-wal", "-shm"].map(|suffix| beside(&gateway.store, suffix)));
     secret.extend(at.config.listeners.iter().filter_map(|listener| Some(listener.tls.as_ref()?.key.path.clone())));
-    let password = at.config.smtp.login.as_ref().map(|login| &login.password);
-    if let Some(Password::File(name)) = password {
-        secret.push(name.path.clone());
-    }
+    let (files, is_in_file) = secrets(&at.config);
+    secret.extend(files);
     secret.sort();
     secret.dedup();
     for path in secret {
         findings.extend(exposure(&path, 0o077, "read or written"));
     }
-    let mask = if matches!(password, Some(Password::Here(_))) { 0o077 } else { 0o022 };
+    let mask = if is_in_file { 0o077 } else { 0o022 };
     let what = if mask == 0o077 { "read or written, and holds a password," } else { "written" };
     findings.extend(exposure(at.config.path(), mask, what));
-    for path in [&gateway.store, &gateway.key_file, &gateway.control] {
+    for path in [&gateway.store, &gateway.key_file, &gateway.control, audit_key] {
         if let Some(folder) = path.parent() {
             findings.extend(folder_exposure(folder));
         }
     }
     findings.dedup();
     if findings.is_empty() {
-        findings.push(Finding::ok("files", "store, key, control socket, passwords and keys are for their owner only"));
+        findings.push(Finding::ok("files", "store, keys, control socket and passwords are for their owner only"));
     }
     findings
+}
+
+/// The files of passwords and other secrets that the configuration names, and whether one stands in its own file.
+fn secrets(config: &Config) -> (Vec<PathBuf>, bool) {
+    let mut named: Vec<&Password> = Vec::new();
+    for relay in std::iter::once(&config.smtp).chain(&config.smtp_fallbacks) {
+        named.extend(relay.login.as_ref().map(|login| &login.password));
+        let oauth = relay.oauth.as_ref();
+        named.extend(oauth.and_then(|oauth| oauth.client_secret.as_ref()));
+        named.extend(oauth.and_then(|oauth| oauth.refresh_token.as_ref()));
+    }
+    named.extend(config.sms.iter().filter_map(|sms| sms.secret.as_ref()));
+    named.extend(config.radius.iter().flat_map(|radius| &radius.servers).map(|server| &server.secret));
+    let (mut files, mut is_here) = (Vec::new(), false);
+    for password in named {
+        match password {
+            Password::Here(_) => is_here = true,
+            Password::File(name) => files.push(name.path.clone()),
+        }
+    }
+    match config.yubikey.as_ref().and_then(|yubikey| yubikey.api_key.as_ref()) {
+        Some(ApiKey::Here(_)) => is_here = true,
+        Some(ApiKey::File(name)) => files.push(name.path.clone()),
+        None => {}
+    }
+    for sink in &config.audit.sinks {
+        if let Target::Syslog { tls: Some(SinkTls { identity: Some((_, key)), .. }), .. } = &sink.target {
+            files.push(key.path.clone());
+        }
+    }
+    (files, is_here)
 }
 
 /// Whether others can do what `mask` says; a file that is not there is nobody's to read.

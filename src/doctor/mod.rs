@@ -9,7 +9,9 @@
 //! - No finding holds a secret.
 
 mod advice;
+mod audit;
 mod certificate;
+mod delivery;
 mod direct;
 mod local;
 mod network;
@@ -27,6 +29,7 @@ pub use rule::{RULES, Rule};
 
 use crate::config::{Config, ConfigError, Open};
 use crate::control::{self, Answer, Command, Status};
+use crate::store::{self, Store};
 use crate::system::System;
 
 /// The longest that one check may take.
@@ -132,9 +135,12 @@ pub const CHECKS: &[Check] = &[
     Check { name: "listeners", is_remote: false, look: |at| Box::pin(local::listeners(at)) },
     Check { name: "certificates", is_remote: false, look: |at| Box::pin(certificate::ours(at)) },
     Check { name: "rules", is_remote: false, look: |at| Box::pin(rule::rules(at)) },
+    Check { name: "delivery", is_remote: false, look: |at| Box::pin(delivery::sender(at)) },
+    Check { name: "audit", is_remote: false, look: |at| Box::pin(audit::audit(at)) },
     Check { name: "names", is_remote: true, look: |at| Box::pin(network::names(at)) },
     Check { name: "hosts", is_remote: true, look: |at| Box::pin(network::hosts(at)) },
-    Check { name: "mail", is_remote: true, look: |at| Box::pin(network::mail(at)) },
+    Check { name: "mail", is_remote: true, look: |at| Box::pin(delivery::mail(at)) },
+    Check { name: "sms", is_remote: true, look: |at| Box::pin(delivery::sms(at)) },
 ];
 
 impl Finding {
@@ -166,6 +172,21 @@ impl Context {
         };
         Self { open: config.open(), config, status, depth, send, system: System::new() }
     }
+}
+
+/// The store, where to open it changes nothing: not to make one, and not to bring its schema up to date.
+async fn open_store(at: &Context) -> Result<Store, Finding> {
+    let path = at.config.gateway.store.clone();
+    let inspected = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || store::inspect(&path, false)
+    });
+    let not_looked_at = |why: String| Finding::warning("store", why, "correct the store first");
+    match inspected.await {
+        Ok(Ok(found)) if found.schema == found.known && found.locked.is_none() => {}
+        _ => return Err(not_looked_at("not looked at, see the check of the store".to_owned())),
+    }
+    Store::open(&path, at.system.now()).await.map_err(|error| not_looked_at(error.to_string()))
 }
 
 /// Makes all checks; what they found, in their order.

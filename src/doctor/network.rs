@@ -1,11 +1,10 @@
-//! What is on other machines: names, the hosts and their certificates, the mail relay.
+//! What is on other machines: names, the hosts and their certificates.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::Secret;
 use proxy_ftp::gate::HostTls;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -14,10 +13,7 @@ use tokio::net::TcpStream;
 
 use super::certificate::good_until;
 use super::{Context, Depth, Finding};
-use crate::audit::{Entry, Event, Outcome};
-use crate::config::{Address, Host};
-use crate::notify::{self, Mailer, Message, SmtpSettings};
-use crate::store::Store;
+use crate::config::{Address, Host, Target};
 use crate::tls;
 
 /// How long anything on the network may take.
@@ -28,9 +24,17 @@ const GREETING_MAX: u64 = 16 * 1024;
 /// How to speak TLS to a host, and its name.
 type Tls<'a> = Option<&'a (Arc<ClientConfig>, ServerName<'static>)>;
 
-/// Whether the names of hosts and relay have addresses.
+/// Whether the names of hosts, relays and servers have addresses.
 pub(super) async fn names(at: &Context) -> Vec<Finding> {
-    let mut names = vec![(at.config.smtp.host.clone(), at.config.smtp.port)];
+    let config = &at.config;
+    let mut names = vec![(config.smtp.host.clone(), config.smtp.port)];
+    names.extend(config.smtp_fallbacks.iter().map(|relay| (relay.host.clone(), relay.port)));
+    let servers = config.radius.iter().flat_map(|radius| &radius.servers).map(|server| &server.address);
+    let sinks = config.audit.sinks.iter().filter_map(|sink| match &sink.target {
+        Target::Syslog { address, .. } => Some(address),
+        Target::File(_) => None,
+    });
+    names.extend(servers.chain(sinks).map(|address| (address.name.clone(), address.port)));
     for host in &at.config.hosts {
         names.push((host.address.name.clone(), host.address.port));
         names.push((host.ftp.address.name.clone(), host.ftp.address.port));
@@ -198,71 +202,6 @@ async fn handshake(
                           server_name in the host's TLS table";
             Finding::problem(subject, error.to_string(), advice)
         }
-    }
-}
-
-/// Whether the mail relay takes us, and a message where one is to be sent.
-pub(super) async fn mail(at: &Context) -> Vec<Finding> {
-    let password = match &at.open {
-        Ok(open) => open.smtp_password.clone(),
-        Err(_) => return vec![Finding::warning("mail relay", "not looked at", "correct the configuration first")],
-    };
-    let settings = SmtpSettings::from_config(&at.config.smtp, password);
-    let relay = format!("{}:{}", settings.host, settings.port);
-    let login = if settings.username.is_some() { ", and takes our user name and password" } else { "" };
-    let mailer = match Mailer::new(&settings) {
-        Ok(mailer) => mailer,
-        Err(error) => return vec![Finding::problem(relay, error.to_string(), "correct [smtp]")],
-    };
-    match mailer.test().await {
-        Ok(()) => {
-            let mut findings = vec![Finding::ok(&relay, format!("it answers{login}"))];
-            if let Some(address) = &at.send {
-                findings.push(send(at, &mailer, &relay, address).await);
-            }
-            findings
-        }
-        Err(error) => {
-            let advice = match &error {
-                notify::Error::Refused(_) => "look at user name and password in [smtp], and at the relay's log",
-                notify::Error::NotConfigured | notify::Error::Settings(_) | notify::Error::Address => "correct [smtp]",
-                notify::Error::Unreachable(_) | notify::Error::Slow => {
-                    "look at host, port, tls and ca_file in [smtp], and at the firewall: without mail nobody gets a passcode"
-                }
-            };
-            vec![Finding::problem(relay, error.to_string(), advice)]
-        }
-    }
-}
-
-/// Sends a test message, which is audited as an operator's test of a contact is.
-async fn send(at: &Context, mailer: &Mailer, relay: &str, address: &str) -> Finding {
-    let masked = policy::challenge::mask(address);
-    let subject = format!("test message to {masked}");
-    let gateway = &at.config.gateway;
-    let body = format!(
-        "This is a test message from {} (Sallyport), sent by `sallyport doctor` at {}.\n\nThere is nothing you have to do.\n",
-        gateway.name,
-        at.system.now().to_zoned(gateway.time_zone.clone()).strftime("%F %T %Z"),
-    );
-    let message = Message { subject: format!("Test message from {}", gateway.name), body: Secret::new(body) };
-    let sent = mailer.send(address, &message).await;
-    let (outcome, code) = match &sent {
-        Ok(()) => (Outcome::Noted, "mail-sent"),
-        Err(error) => (Outcome::Failed, error.code()),
-    };
-    let entry = Entry::new(at.system.now(), &gateway.node, Event::ContactTested, outcome).reason(code);
-    let entry = entry.detail(&format!("to {masked}; by the doctor, user id {}", rustix::process::getuid().as_raw()));
-    let noted = async {
-        let store = Store::open(&gateway.store, at.system.now()).await?;
-        store.append(entry).await
-    };
-    match (sent, noted.await) {
-        (Ok(()), Ok(())) => Finding::ok(subject, format!("{relay} took it")),
-        (Ok(()), Err(error)) => {
-            Finding::problem(subject, format!("sent, but not in the audit: {error}"), "see the store")
-        }
-        (Err(error), _) => Finding::problem(subject, error.to_string(), "look at the relay's log"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whether the rules do what somebody probably meant.
 
-use policy::{Enforcement, Rules, Service, Treatment};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use policy::{Attempt, Enforcement, Rules, Service, Treatment};
 
 use super::{Context, Finding};
 use crate::store::{self, Store, UserRecord};
@@ -62,7 +64,18 @@ fn exempt_for_all(rules: &Rules, _users: &[UserRecord]) -> Vec<Finding> {
     for service in [Service::Telnet, Service::Ftp] {
         for pair in far_apart {
             let exempt = pair.iter().filter_map(|address| {
-                let rule = rules.networks.find(service, address.parse().ok()?)?;
+                let (at, source) = (Timestamp::UNIX_EPOCH, address.parse().ok()?);
+                let attempt = Attempt {
+                    user: None,
+                    source,
+                    service,
+                    host: "".into(),
+                    at,
+                    local: at.to_zoned(TimeZone::UTC).datetime(),
+                    certificate: None,
+                    can_enrol: false,
+                };
+                let rule = rules.networks.find(&attempt)?;
                 (rule.treatment == Treatment::Exempt).then_some(rule)
             });
             let exempt: Vec<_> = exempt.collect();
@@ -101,13 +114,7 @@ mod tests {
     use super::*;
 
     fn exempt(block: &str, service: Service) -> Rules {
-        let network = Network {
-            id: 7,
-            service,
-            block: block.parse().unwrap(),
-            treatment: Treatment::Exempt,
-            comment: String::new(),
-        };
+        let network = Network::new(7, service, block.parse().unwrap(), Treatment::Exempt);
         Rules { networks: Networks::new(vec![network]), ..Rules::default() }
     }
 

@@ -12,21 +12,26 @@ use std::time::Duration;
 
 use policy::challenge::Binding;
 use policy::{
-    Attempt, Decision, Effect, History, Notice, Reason, Rules, Secret, Settings, Standing, User, Verdict, decide,
+    Attempt, Decision, Effect, Factor, Factors, History, Keys, Notice, Reason, Rules, Secret, Settings, Standing, User,
+    Verdict, decide,
 };
 
-use super::{Cause, Fault, Inner, Peer, refuse};
+use super::challenge::{Cause, Shown};
+use super::{Fault, Inner, Peer, refuse};
 use crate::audit::Entry;
 use crate::store::{End, NewChallenge, Opened};
 
 /// Whether `attempt`, which was refused, is to see what anybody sees: it was refused for who it is, and a registered user
 /// would have been asked for a passcode.
 pub(super) fn is_due(peer: &Peer, attempt: &Attempt, decision: Decision, rules: &Rules, history: &History) -> bool {
-    let personal = matches!(decision.reason, Reason::UserNotRegistered | Reason::NoContact | Reason::UserDisabled);
+    let personal = matches!(
+        decision.reason,
+        Reason::UserNotRegistered | Reason::NoFactor | Reason::FactorNotAllowed | Reason::UserDisabled
+    );
     if !peer.code_first || decision.effect != Effect::Deny || !personal || attempt.user.is_none() {
         return false;
     }
-    let ordinary = Standing { enabled: true, always: false, contacts: 1 };
+    let ordinary = Standing { factors: Factors::ALL, ..Standing::default() };
     let history = History { user: Some(ordinary), admission: None, ..*history };
     decide(rules, attempt, &history).effect == Effect::Challenge
 }
@@ -50,13 +55,13 @@ impl Inner {
             self.store.append(entry).await?;
             return Ok(refuse(Notice::Refused));
         };
-        let challenge = self.draft(attempt, settings, &address)?;
+        let challenge = self.draft(attempt, settings, &address, Factor::Email)?;
         let new = NewChallenge {
             challenge: challenge.clone(),
             attempt: attempt.clone(),
             user: user.clone(),
             connection: peer.connection.to_string(),
-            contact: None,
+            parcel: None,
             hash: Vec::new(),
             resend: matches!(cause, Cause::Resend(_)),
         };
@@ -64,7 +69,13 @@ impl Inner {
         let entry = Entry { challenge: Some(challenge.id.clone()), ..entry };
         match self.store.open_challenge(new, settings.clone(), entry).await? {
             Opened::Open => {}
-            kept @ (Opened::TooSoon | Opened::UserBudget | Opened::PairBudget | Opened::SourceBudget) => {
+            kept @ (Opened::TooSoon
+            | Opened::UserBudget
+            | Opened::PairBudget
+            | Opened::SourceBudget
+            | Opened::ContactBudget
+            | Opened::TotalBudget
+            | Opened::Stopped) => {
                 return self.not_sent(peer, attempt, user, kept, cause).await;
             }
         }
@@ -76,7 +87,9 @@ impl Inner {
             self.store.end_challenge(challenge.id, End::Undelivered, true, None).await?;
             return Ok(refuse(Notice::Unavailable));
         }
-        Ok(self.prompt(peer, attempt, user, &challenge, cause.message()))
+        let keys = Keys { resend: true, ..Keys::default() };
+        let shown = Shown { message: cause.message(Factor::Email), keys, text: None };
+        Ok(self.prompt(peer, attempt, user, &challenge, shown))
     }
 
     /// An address that `user` might have, always the same one: the first letter of the name, and a domain that is as likely

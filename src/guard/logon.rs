@@ -25,16 +25,19 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, digits_only, keyed, one_line};
+use policy::decide::repeat;
 use policy::{
-    Answer, Attempt, Decision, Effect, Enforcement, Failure, Notice, PasscodePrompt, Prompt, Question, Reason, Rules,
-    Secret, Service, Tally, User, Verdict, Way, decide,
+    Answer, Attempt, Decision, Effect, Enforcement, Failure, Notice, PasscodePrompt, Prompt, Question, Reason, Secret,
+    Service, Tally, User, Verdict, Way, decide,
 };
 use tokio_util::sync::CancellationToken;
 
+use super::challenge::{Case, Cause, Facts, Made, Shown, Tried, Try, of};
 use super::place::{Check, Kept, Place, Turn, after};
-use super::{Cause, EMAIL, Fault, Inner, Peer, Tried, refuse};
+use super::{Fault, Inner, Peer, refuse};
 use crate::audit::{Entry, Event, Outcome};
-use crate::store::{self, Challenge, Contact, Fate, Latest, Snapshot};
+use crate::seal;
+use crate::store::{self, Challenge, Fate, Latest, Snapshot};
 
 /// How long a log-on waits for another one of the same user and source. Clients give up after some 15 seconds.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -49,6 +52,9 @@ enum Next {
     Verdict(Verdict),
     /// Another one of the same place is being checked by the host; look again when that is over.
     Wait(CancellationToken),
+    /// Admit, once this is in the audit. Nothing is used up by it, so the turn is over before the disk is waited for:
+    /// clients that come in numbers share a write.
+    Admit(Box<Entry>),
 }
 
 impl Inner {
@@ -62,7 +68,8 @@ impl Inner {
                 (user.clone(), self.account(peer, user, &passcode).await)
             }
             // FTP has no sign-on without a password, and no key for another passcode.
-            Question::SignOn { user } | Question::Answer { user, answer: Answer::Resend } => {
+            Question::SignOn { user }
+            | Question::Answer { user, answer: Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_) } => {
                 (user, Ok(refuse(Notice::Unavailable)))
             }
         };
@@ -106,6 +113,10 @@ impl Inner {
             let next = LogOn::begin(self, peer, &user).await?.password(password).await?;
             let over = match next {
                 Next::Verdict(verdict) => return Ok(verdict),
+                Next::Admit(entry) => {
+                    self.store.append(*entry).await?;
+                    return Ok(Verdict::Admit);
+                }
                 Next::Wait(over) => over,
             };
             let left = WAIT_MAX.saturating_sub(self.system.instant().saturating_duration_since(begun));
@@ -168,16 +179,11 @@ impl Inner {
         Ok(verdict)
     }
 
-    /// The host accepted a password: it has forgotten the refused ones, and so does the budget.
-    pub(super) async fn host_accepted(&self, peer: &Peer, attempt: &Attempt) -> Result<(), store::Error> {
+    /// The host accepted a password: it has forgotten the refused ones, and so do the tallies and the budget.
+    pub(super) async fn host_accepted(&self, peer: &Peer, attempt: &Attempt, entry: Entry) -> Result<(), store::Error> {
         let is_ftp = peer.service == Service::Ftp;
-        let Some(user) = &attempt.user else {
-            return if is_ftp { self.store.refund_nameless(attempt).await } else { Ok(()) };
-        };
-        self.store.forget_checks(attempt, user, is_ftp).await?;
-        if !is_ftp {
-            return Ok(());
-        }
+        self.store.patient().password_accepted(attempt, is_ftp, entry).await?;
+        let Some(user) = attempt.user.as_ref().filter(|_| is_ftp) else { return Ok(()) };
         // Of any other check, a question tells that it is over.
         if let Ok(mut turn) = self.places.turn(&Place::new(peer, user)).await
             && let Some(check) =
@@ -230,8 +236,8 @@ struct LogOn<'a> {
     turn: Turn,
     /// The name of the place: what its passwords and passcodes belong to.
     owner: String,
-    rules: Rules,
-    contact: Option<Contact>,
+    /// Rules, and what the user can prove with. Shared with the task that sends a passcode.
+    facts: Arc<Facts>,
     way: Option<Way>,
     /// What hosts have refused of the user in a row, by whatever service.
     refused: Tally,
@@ -254,10 +260,11 @@ impl<'a> LogOn<'a> {
         let place = Place::new(peer, user);
         let turn = guard.places.turn(&place).await?;
         let attempt = guard.attempt(peer, Some(user.clone()));
-        let Snapshot { rules, history, contact, way } = guard.store.snapshot(attempt.clone()).await?;
-        let decision = decide(&rules, &attempt, &history);
-        let refused = history.user_tally;
-        Ok(Self { guard, peer, user, attempt, turn, owner: place.name(), rules, contact, way, refused, decision })
+        let snapshot = guard.store.snapshot(attempt.clone()).await?;
+        let decision = decide(&snapshot.rules, &attempt, &snapshot.history);
+        let (refused, way, owner) = (snapshot.history.user_tally, snapshot.way, place.name());
+        let facts = Arc::new(Facts::new(guard, snapshot));
+        Ok(Self { guard, peer, user, attempt, turn, owner, facts, way, refused, decision })
     }
 
     /// Refuses where rules or a lock deny; whatever was open or kept here ends with it.
@@ -280,7 +287,7 @@ impl<'a> LogOn<'a> {
         {
             return Ok(Next::Verdict(verdict));
         }
-        if may_hold_passcode(password)
+        if (may_hold_passcode(password) || self.holds_own(password))
             && let Some(next) = self.passcode(password).await?
         {
             return Ok(next);
@@ -289,6 +296,9 @@ impl<'a> LogOn<'a> {
             return self.check(password, None).await;
         }
         let known = self.turn.accepted().is_some_and(|mark| self.is(password, mark));
+        if known && self.decision.reason != Reason::RepeatWindow {
+            return Ok(self.allowed());
+        }
         if known && self.admit().await? {
             return Ok(Next::Verdict(Verdict::Admit));
         }
@@ -299,8 +309,7 @@ impl<'a> LogOn<'a> {
             && let (Next::Verdict(Verdict::Check { .. }), Some(check)) = (&next, &mut self.turn.check)
         {
             check.direct = true;
-            self.admit().await?;
-            return Ok(Next::Verdict(Verdict::Admit));
+            return Ok(self.allowed());
         }
         Ok(next)
     }
@@ -309,7 +318,7 @@ impl<'a> LogOn<'a> {
     async fn kept_again(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Verdict>, Fault> {
         let Some(kept) = self.turn.kept.as_ref().filter(|kept| self.is(password, &kept.mark)) else { return Ok(None) };
         if self.turn.window.is_some() {
-            let password = self.guard.sealer.open(self.owner.as_bytes(), &kept.sealed)?;
+            let password = self.guard.sealer.open(&self.sealed_for(), &kept.sealed)?;
             self.use_window("the same password").await?;
             return Ok(Some(Verdict::AdmitWith { password }));
         }
@@ -323,13 +332,42 @@ impl<'a> LogOn<'a> {
         }
     }
 
-    /// A passcode, alone or behind a password, where one is or was asked for here lately; `None`: the password is one.
+    /// Whether `password` is, or ends behind a colon in, what has the form of an answer of the user's own factors.
+    fn holds_own(&self, password: &Secret<Vec<u8>>) -> bool {
+        self.decision.effect == Effect::Challenge
+            && (self.own_alone(password).is_some() || self.own_line(password).is_some())
+    }
+
+    /// `password`, where it has the form of an answer of the user's own factors.
+    fn own_alone(&self, password: &Secret<Vec<u8>>) -> Option<Secret<String>> {
+        text(password.expose()).filter(|text| self.facts.proofs.have_form(text))
+    }
+
+    /// `password:answer`, taken apart at the last colon, where the answer has the form of the user's own factors.
+    fn own_line(&self, password: &Secret<Vec<u8>>) -> Option<(Secret<Vec<u8>>, Secret<String>)> {
+        let bytes = password.expose();
+        let colon = bytes.iter().rposition(|byte| *byte == b':')?;
+        let answer = text(&bytes[colon + 1..]).filter(|text| self.facts.proofs.have_form(text))?;
+        Some((Secret::new(bytes[..colon].to_vec()), answer))
+    }
+
+    /// A passcode, alone or behind a password, where one is or was asked for here lately, or a factor of the user's own
+    /// gives it; `None`: the password is one.
     async fn passcode(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Next>, Fault> {
-        let Some(latest) = self.guard.store.latest_challenge(&self.attempt, &self.owner).await? else {
-            return Ok(None);
+        let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
+        let digits = latest.as_ref().map_or(0, |latest| latest.challenge.digits);
+        let alone = (digits > 0).then(|| digits_only(password, digits)).flatten();
+        let line = (digits > 0).then(|| one_line(password, digits)).flatten();
+        let own_line = || self.own_line(password).filter(|_| self.decision.effect == Effect::Challenge);
+        let Some(latest) = latest else {
+            // Nothing was asked for yet; with a password before it, what the user has is taken at once.
+            return match own_line() {
+                Some((head, answer)) => self.check(&head, Some(Answer::Passcode(answer))).await.map(Some),
+                None => Ok(None),
+            };
         };
-        let digits = latest.challenge.digits;
-        let (head, passcode) = match (digits_only(password, digits), one_line(password, digits)) {
+        let alone = alone.or_else(|| self.own_alone(password));
+        let (head, passcode) = match (alone, line.or_else(own_line)) {
             (Some(passcode), _) => (None, passcode),
             (None, Some((head, passcode))) => (Some(head), passcode),
             (None, None) => return Ok(None),
@@ -340,6 +378,7 @@ impl<'a> LogOn<'a> {
             (Some(head), Some(kept)) => kept.challenge == latest.challenge.id && self.is(head, &kept.mark),
             (_, None) => false,
         };
+        let is_own = head.is_some() && self.facts.proofs.have_form(&passcode);
         let verdict = match (self.standing(&latest), head) {
             (Standing::Open, _) if is_kept => self.try_kept(&latest, &passcode).await?,
             (Standing::Window, _) if is_kept && fits => {
@@ -351,7 +390,7 @@ impl<'a> LogOn<'a> {
                 // A restart has wiped it: the user starts again with the password, and the passcode still counts.
                 self.denied_passcode(&latest, "no-password-held").await?
             }
-            (Standing::Window, _) if !fits && is_kept => self.wrong_in_window(&latest).await?,
+            (Standing::Window, _) if !fits && is_kept && !is_own => self.wrong_in_window(&latest).await?,
             (Standing::Window, None) if !fits => self.wrong_in_window(&latest).await?,
             (Standing::Open, Some(head)) => return self.check(&head, Some(Answer::Passcode(passcode))).await.map(Some),
             (Standing::Window, Some(head)) if fits => {
@@ -360,17 +399,45 @@ impl<'a> LogOn<'a> {
             (Standing::Window, None) => self.denied_passcode(&latest, "no-password-held").await?,
             // Not for the host to see: a client repeats what it was given once.
             (Standing::Over(reason), _) if fits => self.denied_passcode(&latest, reason).await?,
+            // Another answer of what the user has, with the password: a log-on of its own.
+            (Standing::Window | Standing::Over(_), Some(head)) if is_own => {
+                return self.check(&head, Some(Answer::Passcode(passcode))).await.map(Some);
+            }
             (Standing::Window | Standing::Over(_), _) => return Ok(None),
         };
         Ok(Some(Next::Verdict(verdict)))
     }
 
+    /// The latest challenge, or, for an answer of what the user has, one that is made for it: nobody was asked yet.
+    async fn challenge_for(&self, answer: &Secret<String>) -> Result<Option<Latest>, Fault> {
+        let store = &self.guard.store;
+        let latest = store.latest_challenge(&self.attempt, &self.owner).await?;
+        let is_answerable = latest.as_ref().is_some_and(|latest| match self.standing(latest) {
+            Standing::Open => true,
+            Standing::Window => self.fits(latest, answer),
+            Standing::Over(_) => false,
+        });
+        if is_answerable || self.decision.effect != Effect::Challenge {
+            return Ok(latest);
+        }
+        let Some(proof) = self.facts.proofs.iter().find(|proof| proof.has_form(answer)) else { return Ok(latest) };
+        let entry = self.guard.decided(self.peer, &self.attempt, self.decision);
+        let entry = entry.detail("the answer came with the password");
+        match self.guard.make(&self.case(), proof, entry, Cause::SignOn).await? {
+            Made::Open(_) => Ok(store.latest_challenge(&self.attempt, &self.owner).await?),
+            Made::Undelivered | Made::Kept(_) => Ok(latest),
+        }
+    }
+
     /// The answer to a challenge, from somebody whose password the gate has.
     async fn answer(&mut self, passcode: &Secret<String>, check: Option<Check>) -> Result<Verdict, Fault> {
-        let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
-        let Some(latest) = latest else { return self.guard.unasked(self.peer, &self.attempt).await };
-        let Challenge { prefix, digits, .. } = latest.challenge;
-        let Some(passcode) = keyed(passcode, prefix, digits) else {
+        let Some(latest) = self.challenge_for(passcode).await? else {
+            return self.guard.unasked(self.peer, &self.attempt).await;
+        };
+        let Challenge { prefix, digits, factor, .. } = latest.challenge;
+        let read = if factor.is_sent() { keyed(passcode, prefix, digits) } else { None };
+        let own = || Some(passcode.clone()).filter(|text| !factor.is_sent() || self.facts.proofs.have_form(text));
+        let Some(passcode) = read.or_else(own) else {
             return self.denied_passcode(&latest, "passcode-malformed").await;
         };
         match self.standing(&latest) {
@@ -400,20 +467,24 @@ impl<'a> LogOn<'a> {
     /// Takes a try off the open challenge: whether it was right. The window opens then; where nothing is left to try, what
     /// was kept is wiped.
     async fn try_passcode(&mut self, latest: &Latest, passcode: &Secret<String>) -> Result<bool, Fault> {
-        let settings = &self.rules.settings;
+        let facts = Arc::clone(&self.facts);
+        let settings = &facts.rules.settings;
         let (guard, challenge) = (self.guard, &latest.challenge);
-        match guard.take_try(self.peer, &self.attempt, self.user, challenge, Some(passcode), settings).await? {
+        let given = Try { answer: Some(passcode), state: None, any: true };
+        match guard.take_try(&self.case(), challenge, given).await? {
             Tried::Right if settings.ftp_window > 0 => {
                 let until = after(self.attempt.at, SignedDuration::from_secs(i64::from(settings.ftp_window)));
                 let uses = settings.ftp_window_uses;
-                self.turn.open_window(&challenge.id, until, uses);
+                let mark = self.guard.key.mark(self.owner.as_bytes(), &bytes(passcode));
+                self.turn.open_window(&challenge.id, mark, until, uses);
                 Ok(true)
             }
             Tried::Right => {
                 self.turn.kept = None;
                 Ok(true)
             }
-            Tried::Wrong(_) => Ok(false),
+            // FTP has no way to ask back.
+            Tried::Wrong(_) | Tried::Replayed(_) | Tried::More(..) | Tried::Unjudged => Ok(false),
             Tried::Exhausted | Tried::Used | Tried::Locked => {
                 self.turn.forget();
                 Ok(false)
@@ -438,6 +509,8 @@ impl<'a> LogOn<'a> {
 
     /// Takes one use off the window that is open.
     async fn use_window(&mut self, what: &str) -> Result<(), Fault> {
+        let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
+        let factor = latest.map(|latest| latest.challenge.factor.as_str().to_owned());
         let Some(window) = &mut self.turn.window else { return Err(Fault::Gone) };
         window.uses_left = window.uses_left.saturating_sub(1);
         let (challenge, left) = (window.challenge.clone(), window.uses_left);
@@ -446,7 +519,7 @@ impl<'a> LogOn<'a> {
         }
         let entry =
             self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, Outcome::Allowed).reason("ftp-window");
-        let entry = Entry { challenge: Some(challenge), factor: Some(EMAIL.to_owned()), ..entry };
+        let entry = Entry { challenge: Some(challenge), factor, ..entry };
         self.guard.store.append(entry.detail(&format!("{what}; {left} uses left"))).await?;
         Ok(())
     }
@@ -464,10 +537,10 @@ impl<'a> LogOn<'a> {
         }
         // Whoever is merely watched comes from where anybody does.
         let trusted = self.decision.meant == Effect::Allow;
-        let (settings, refused) = (&self.rules.settings, self.refused);
+        let (settings, refused) = (&self.facts.rules.settings, self.refused);
         let reserved = self.guard.store.reserve_check(&self.attempt, self.user, trusted, refused, settings).await?;
         let Some(reserved) = reserved else { return self.unchecked("host-check-budget").await };
-        let sealed = self.guard.sealer.seal(self.owner.as_bytes(), password)?;
+        let sealed = self.guard.sealer.seal(&self.sealed_for(), password)?;
         let mark = self.guard.key.mark(self.owner.as_bytes(), password);
         self.turn.check = Some(Check::new(self.peer, sealed, mark, reserved, self.attempt.at));
         self.guard.places.checks(connection, self.turn.place());
@@ -487,16 +560,28 @@ impl<'a> LogOn<'a> {
         self.turn.end_check(connection)
     }
 
+    /// Lets in whom the rules let in without a passcode.
+    fn allowed(&self) -> Next {
+        Next::Admit(Box::new(self.guard.decided(self.peer, &self.attempt, self.decision)))
+    }
+
     /// Audits that somebody is let in without a passcode. `false`: the repeat window was used up a moment before, and a
     /// passcode is needed.
     async fn admit(&mut self) -> Result<bool, Fault> {
         let (guard, store) = (self.guard, &self.guard.store);
         let entry = guard.decided(self.peer, &self.attempt, self.decision);
         if self.decision.reason == Reason::RepeatWindow {
-            if store.use_window(self.attempt.clone(), self.rules.settings.clone(), entry).await? {
+            if store
+                .use_window(
+                    self.attempt.clone(),
+                    repeat(&self.facts.rules, self.attempt.service, self.facts.standing),
+                    entry,
+                )
+                .await?
+            {
                 return Ok(true);
             }
-            let effect = match self.rules.settings.enforcement {
+            let effect = match self.facts.rules.enforcement(&self.attempt) {
                 Enforcement::Observe => Effect::Allow,
                 Enforcement::Off | Enforcement::Enforce => Effect::Challenge,
             };
@@ -512,7 +597,7 @@ impl<'a> LogOn<'a> {
 
     /// Keeps the password for the challenge that is open, or for a new one.
     async fn challenge(&mut self, password: &Secret<Vec<u8>>, mark: Vec<u8>) -> Result<Verdict, Fault> {
-        let sealed = self.guard.sealer.seal(self.owner.as_bytes(), password)?;
+        let sealed = self.guard.sealer.seal(&self.sealed_for(), password)?;
         let (verdict, challenge) = if let Some(open) = self.open_challenge().await? {
             (self.still_open(&open).await?, open)
         } else {
@@ -527,40 +612,80 @@ impl<'a> LogOn<'a> {
         Ok(self.in_their_way(verdict))
     }
 
-    /// Makes a challenge and sends its passcode. Where the relay is slow, the client is told before it has answered.
+    /// Makes a challenge, and sends its passcode where it takes one: for what was used last; where that cannot be sent, for
+    /// what needs no sending. Where the relay is slow, the client is told before it has answered.
     async fn send(&self) -> Result<Verdict, Fault> {
-        let (guard, peer, attempt) = (Arc::clone(self.guard), self.peer.clone(), self.attempt.clone());
-        let (settings, contact) = (self.rules.settings.clone(), self.contact.clone());
         let entry = self.guard.decided(self.peer, &self.attempt, self.decision);
-        let mut sending =
-            tokio::spawn(
-                async move { guard.challenge(&peer, &attempt, &settings, contact, entry, Cause::SignOn).await },
-            );
-        match tokio::time::timeout(MAIL_MAX, &mut sending).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) => Ok(refuse(Notice::Unavailable)),
-            Err(_) => Ok(match self.open_challenge().await? {
-                Some(open) => self.guard.prompt(self.peer, &self.attempt, self.user, &open, None),
-                None => refuse(Notice::Unavailable),
-            }),
+        let offered =
+            if self.facts.proofs.main.is_empty() { &self.facts.proofs.reserve } else { &self.facts.proofs.main };
+        let Some(first) = offered.first().cloned() else {
+            return self.guard.nothing_to_ask(&self.case(), entry).await;
+        };
+        let (guard, peer, attempt, user) =
+            (Arc::clone(self.guard), self.peer.clone(), self.attempt.clone(), self.user.clone());
+        let (facts, proof) = (Arc::clone(&self.facts), first.clone());
+        let mut making = tokio::spawn(async move {
+            let case = Case { peer: &peer, attempt: &attempt, user: &user, facts: &facts };
+            guard.make(&case, &proof, entry, Cause::SignOn).await
+        });
+        let made = match tokio::time::timeout(MAIL_MAX, &mut making).await {
+            Ok(Ok(made)) => made?,
+            Ok(Err(_)) => return Ok(refuse(Notice::Unavailable)),
+            Err(_) => match self.open_challenge().await? {
+                Some(open) => Made::Open(open),
+                None => Made::Undelivered,
+            },
+        };
+        match made {
+            Made::Open(open) => Ok(self.prompt(&open)),
+            Made::Undelivered => self.instead(None).await,
+            Made::Kept(why) => self.instead(Some(why)).await,
+        }
+    }
+
+    /// Asks for what needs no sending, where a passcode could not be sent.
+    async fn instead(&self, why: Option<store::Opened>) -> Result<Verdict, Fault> {
+        let mut own = self.facts.proofs.iter().filter(|proof| !proof.factor().is_sent());
+        if let Some(proof) = own.next() {
+            let entry = self.guard.entry_of(self.peer, &self.attempt, Event::SignOn, Outcome::Challenged);
+            let made =
+                self.guard.make(&self.case(), proof, entry.reason("another-factor-offered"), Cause::SignOn).await?;
+            if let Made::Open(open) = made {
+                return Ok(self.prompt(&open));
+            }
+        }
+        match why {
+            Some(why) => self.guard.not_sent(self.peer, &self.attempt, self.user, why, Cause::SignOn).await,
+            None => Ok(refuse(Notice::Unavailable)),
         }
     }
 
     /// Asks for the passcode that was sent before.
     async fn still_open(&self, open: &Challenge) -> Result<Verdict, Fault> {
-        let entry = self.guard.decided(self.peer, &self.attempt, self.decision);
-        let entry = Entry { challenge: Some(open.id.clone()), ..entry };
-        self.guard.store.append(entry.detail("the passcode sent before still counts")).await?;
-        Ok(self.guard.prompt(self.peer, &self.attempt, self.user, open, None))
+        let entry = of(self.guard.decided(self.peer, &self.attempt, self.decision), open);
+        self.guard.store.append(entry.detail("what was asked for before still counts")).await?;
+        Ok(self.prompt(open))
+    }
+
+    fn prompt(&self, open: &Challenge) -> Verdict {
+        self.guard.prompt(self.peer, &self.attempt, self.user, open, Shown::default())
+    }
+
+    fn case(&self) -> Case<'_> {
+        Case { peer: self.peer, attempt: &self.attempt, user: self.user, facts: &self.facts }
     }
 
     /// A prompt with the way in which this user gives passcodes.
     fn in_their_way(&self, verdict: Verdict) -> Verdict {
         match verdict {
             Verdict::Challenge(Prompt::Passcode(prompt)) => {
-                Verdict::Challenge(Prompt::Passcode(PasscodePrompt { way: self.way, ..prompt }))
+                Verdict::Challenge(Prompt::Passcode(Box::new(PasscodePrompt { way: self.way, ..*prompt })))
             }
-            Verdict::Admit | Verdict::Refuse { .. } | Verdict::Check { .. } | Verdict::AdmitWith { .. } => verdict,
+            Verdict::Challenge(Prompt::Panel(_))
+            | Verdict::Admit
+            | Verdict::Refuse { .. }
+            | Verdict::Check { .. }
+            | Verdict::AdmitWith { .. } => verdict,
         }
     }
 
@@ -582,10 +707,14 @@ impl<'a> LogOn<'a> {
         }
     }
 
-    /// Whether `passcode` is that of the latest challenge.
+    /// Whether `passcode` is that of the latest challenge: the one that was sent, or the one that was right.
     fn fits(&self, latest: &Latest, passcode: &Secret<String>) -> bool {
-        let Peer { host, service, .. } = self.peer;
         let challenge = &latest.challenge.id;
+        let window = self.turn.window.as_ref().filter(|window| window.challenge == *challenge);
+        if window.is_some_and(|window| self.is(&bytes(passcode), &window.mark)) {
+            return true;
+        }
+        let Peer { host, service, .. } = self.peer;
         let binding = Binding { challenge, user: self.user, connection: &self.owner, host, service: *service };
         self.guard.key.fits(&binding, passcode, &latest.hash)
     }
@@ -595,14 +724,19 @@ impl<'a> LogOn<'a> {
         self.guard.key.bears(self.owner.as_bytes(), password, mark)
     }
 
+    /// What passwords of this place are sealed for.
+    fn sealed_for(&self) -> seal::Place {
+        seal::Place::new("held password", &[&self.owner])
+    }
+
     fn open_kept(&self) -> Result<Secret<Vec<u8>>, Fault> {
         let kept = self.turn.kept.as_ref().ok_or(Fault::Gone)?;
-        Ok(self.guard.sealer.open(self.owner.as_bytes(), &kept.sealed)?)
+        Ok(self.guard.sealer.open(&self.sealed_for(), &kept.sealed)?)
     }
 
     fn entry(&self, latest: &Latest, outcome: Outcome, reason: &str) -> Entry {
         let entry = self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, outcome).reason(reason);
-        Entry { challenge: Some(latest.challenge.id.clone()), factor: Some(EMAIL.to_owned()), ..entry }
+        of(entry, &latest.challenge)
     }
 }
 
@@ -610,4 +744,14 @@ impl<'a> LogOn<'a> {
 fn may_hold_passcode(password: &Secret<Vec<u8>>) -> bool {
     (DIGITS_MIN..=DIGITS_MAX)
         .any(|digits| digits_only(password, digits).is_some() || one_line(password, digits).is_some())
+}
+
+/// What stands in `bytes`, where it is text that somebody may have typed as a passcode.
+fn text(bytes: &[u8]) -> Option<Secret<String>> {
+    std::str::from_utf8(bytes).ok().map(|text| Secret::new(text.to_owned()))
+}
+
+/// A passcode as bytes.
+fn bytes(passcode: &Secret<String>) -> Secret<Vec<u8>> {
+    Secret::new(passcode.expose().as_bytes().to_vec())
 }

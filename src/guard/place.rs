@@ -21,7 +21,6 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Peer;
-use super::seal::Sealed;
 use crate::system::System;
 
 /// The most places that are kept.
@@ -180,7 +179,7 @@ pub(super) struct State {
 /// A password that the host accepted, and the challenge it waits for.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) sealed: Sealed,
+    pub(super) sealed: Vec<u8>,
     /// Its keyed hash.
     pub(super) mark: Vec<u8>,
     pub(super) challenge: String,
@@ -191,6 +190,8 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub(super) struct Window {
     pub(super) challenge: String,
+    /// The keyed hash of what was right.
+    pub(super) mark: Vec<u8>,
     pub(super) until: Timestamp,
     pub(super) uses_left: u32,
 }
@@ -199,7 +200,7 @@ pub(super) struct Window {
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) connection: String,
-    pub(super) sealed: Sealed,
+    pub(super) sealed: Vec<u8>,
     pub(super) mark: Vec<u8>,
     /// Its number in the budget.
     pub(super) reserved: i64,
@@ -218,7 +219,7 @@ struct Judged {
 
 impl Check {
     /// A check for `peer` that begins `now`.
-    pub(super) fn new(peer: &Peer, sealed: Sealed, mark: Vec<u8>, reserved: i64, now: Timestamp) -> Self {
+    pub(super) fn new(peer: &Peer, sealed: Vec<u8>, mark: Vec<u8>, reserved: i64, now: Timestamp) -> Self {
         let over = CancellationToken::new().drop_guard();
         let time = SignedDuration::try_from(peer.check_time.saturating_add(REPORT_MAX)).unwrap_or(SignedDuration::MAX);
         let (connection, until) = (peer.connection.to_string(), after(now, time));
@@ -258,11 +259,11 @@ impl State {
     }
 
     /// Has the passcode that was just used count again until `until`; the password is kept as long.
-    pub(super) fn open_window(&mut self, challenge: &str, until: Timestamp, uses: u32) {
+    pub(super) fn open_window(&mut self, challenge: &str, mark: Vec<u8>, until: Timestamp, uses: u32) {
         if let Some(kept) = &mut self.kept {
             kept.until = until;
         }
-        self.window = Some(Window { challenge: challenge.to_owned(), until, uses_left: uses });
+        self.window = Some(Window { challenge: challenge.to_owned(), mark, until, uses_left: uses });
     }
 
     /// Ends the window, and wipes the password that was kept for it.
@@ -320,17 +321,17 @@ mod tests {
 
     use super::*;
     use crate::guard::ConnectionId;
-    use crate::guard::seal::Sealer;
     use crate::key::Key;
+    use crate::seal::Sealer;
     use crate::testing::Folder;
 
     fn place(number: usize) -> Place {
         Place { user: "ANNA".parse().unwrap(), source: "203.0.113.9".parse().unwrap(), host: number.to_string().into() }
     }
 
-    fn sealed(folder: &Folder) -> Sealed {
-        let sealer = Sealer::new(&Key::open(&folder.path("key"), &System::new()).unwrap());
-        sealer.seal(b"", &policy::Secret::new(b"secret".to_vec())).unwrap()
+    fn sealed(folder: &Folder) -> Vec<u8> {
+        let sealer = Sealer::new(&Key::open(&folder.path("key"), &System::new()).unwrap(), "test");
+        sealer.seal(&crate::seal::Place::new("test", &[""]), &policy::Secret::new(b"secret".to_vec())).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -356,7 +357,7 @@ mod tests {
         let mut turn = places.turn(&place(1)).await.unwrap();
         let until = after(system.now(), SignedDuration::from_secs(300));
         turn.keep(Kept { sealed: sealed(&folder), mark: Vec::new(), challenge: "c".to_owned(), until });
-        turn.open_window("c", after(system.now(), SignedDuration::from_secs(120)), 2);
+        turn.open_window("c", Vec::new(), after(system.now(), SignedDuration::from_secs(120)), 2);
         drop(turn);
         system.pass(120);
         let turn = places.turn(&place(1)).await.unwrap();

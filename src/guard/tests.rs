@@ -1,16 +1,20 @@
 //! The guard over a real store and a real mail relay on loopback: how one gets in, and all the ways one does not.
 
 mod logon;
+mod sending;
 mod strangers;
+mod strict;
 
 use std::fs;
 use std::time::Duration;
 
-use policy::Treatment;
+use policy::{Answer, Asks, Message, PasscodePrompt, Prompt, Secret, Settings, Treatment};
 
 use super::*;
-use crate::notify::SmtpSettings;
-use crate::store::{Filter, Line};
+use crate::audit::Sealed;
+use crate::delivery::Worker;
+use crate::notify::{Couriers, Mailer, SmtpSettings};
+use crate::store::{Filter, NewContact};
 use crate::testing::{Folder, Manner, Relay};
 
 struct World {
@@ -30,13 +34,17 @@ impl World {
     async fn with(manner: Manner) -> Self {
         let (folder, system) = (Folder::new(), System::stopped());
         let relay = Relay::start(manner).await;
-        let settings = SmtpSettings { timeout: Duration::from_millis(500), ..relay.settings() };
-        let (store, guard) = start(&folder, &system, Mailer::new(&settings).unwrap()).await;
+        let settings = SmtpSettings { timeout: Duration::from_secs(3), ..relay.settings() };
+        let (store, guard) = start(&folder, &system, Some(Mailer::new(&settings).unwrap())).await;
         let world = Self { folder, system, relay, store, guard };
         for name in ["ANNA", "BERT"] {
             world.store.add_user(name.parse().unwrap(), false, String::new(), world.change()).await.unwrap();
         }
-        world.store.add_contact(anna().unwrap(), "anna@example.com".to_owned(), world.change()).await.unwrap();
+        world
+            .store
+            .add_contact(anna().unwrap(), vouched("anna@example.com"), world.change(), Vec::new())
+            .await
+            .unwrap();
         world
     }
 
@@ -72,7 +80,7 @@ impl World {
 
     async fn treat(&self, block: &str, treatment: Treatment) -> i64 {
         let block = block.parse().unwrap();
-        self.store.add_network(Service::Telnet, block, treatment, String::new(), self.change()).await.unwrap()
+        self.store.add_network(policy::Network::new(0, Service::Telnet, block, treatment), self.change()).await.unwrap()
     }
 
     async fn sign_on(&self, peer: &Peer, user: Option<User>) -> Verdict {
@@ -94,7 +102,7 @@ impl World {
         admitted(self.key(peer, &self.relay.passcode()).await);
     }
 
-    async fn entries(&self, event: Event) -> Vec<Line> {
+    async fn entries(&self, event: Event) -> Vec<Sealed> {
         self.store.entries(Filter { event: Some(event), ..Filter::default() }, 20_000).await.unwrap()
     }
 
@@ -103,12 +111,24 @@ impl World {
     }
 }
 
-async fn start(folder: &Folder, system: &System, mailer: Mailer) -> (Store, Guard) {
+/// A guard, and a worker where there is a mailer.
+async fn start(folder: &Folder, system: &System, mailer: Option<Mailer>) -> (Store, Guard) {
     let store = Store::open(&folder.path("store.db"), system.now()).await.unwrap();
     let key = Key::open(&folder.path("key"), system).unwrap();
-    let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: TimeZone::UTC };
-    let guard = Guard::open(store.clone(), mailer, key, names, system.clone()).await.unwrap();
+    let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: jiff::tz::TimeZone::UTC };
+    let patience = mailer.as_ref().map_or(Duration::ZERO, Mailer::timeout);
+    let post = Post::new(store.clone(), &key, names, system.clone(), Vec::new(), (patience, patience));
+    if let Some(mailer) = mailer {
+        let worker = Worker::new(post.clone(), Couriers::new(vec![mailer], Vec::new()));
+        tokio::spawn(worker.run(tokio_util::sync::CancellationToken::new()));
+    }
+    let guard = Guard::open(post, Judge::new(&key, None, None), key, system.clone()).await.unwrap();
     (store, guard)
+}
+
+/// An address for which an administrator vouches.
+fn vouched(address: &str) -> NewContact {
+    NewContact::vouched(policy::ContactKind::Email, address)
 }
 
 fn anna() -> Option<User> {
@@ -124,11 +144,24 @@ fn wrong(right: &Secret<String>) -> Secret<String> {
     Secret::new(format!("{digit}{}", &right.expose()[1..]))
 }
 
+/// Where a passcode went, with which prefix, and how many digits it has.
+#[track_caller]
+fn sent(prompt: &PasscodePrompt) -> (&str, char, u8) {
+    match &prompt.asks {
+        Asks::Sent { destination, prefix, digits } => (destination, *prefix, *digits),
+        Asks::Own { .. } => panic!("{prompt:?}"),
+    }
+}
+
 #[track_caller]
 fn prompt(verdict: Verdict) -> PasscodePrompt {
     match verdict {
-        Verdict::Challenge(Prompt::Passcode(prompt)) => prompt,
-        Verdict::Admit | Verdict::Refuse { .. } | Verdict::Check { .. } | Verdict::AdmitWith { .. } => {
+        Verdict::Challenge(Prompt::Passcode(prompt)) => *prompt,
+        Verdict::Challenge(Prompt::Panel(_))
+        | Verdict::Admit
+        | Verdict::Refuse { .. }
+        | Verdict::Check { .. }
+        | Verdict::AdmitWith { .. } => {
             panic!("{verdict:?} instead of a prompt")
         }
     }
@@ -156,13 +189,14 @@ async fn a_passcode_lets_in_once() {
     let world = World::new().await;
     let peer = world.abroad();
     let shown = prompt(world.sign_on(&peer, anna()).await);
-    assert_eq!((shown.destination.as_str(), shown.digits, shown.tries_left), ("a***@example.com", 6, 3));
+    let (destination, prefix, digits) = sent(&shown);
+    assert_eq!((destination, digits, shown.tries_left), ("a***@example.com", 6, 3));
     assert_eq!((shown.heading.host.as_str(), shown.heading.gateway.as_str()), ("PROD", "GATE1"));
     assert_eq!(shown.message, None);
     let [mail] = world.relay.mails().try_into().unwrap();
     assert_eq!(mail.to, "anna@example.com");
     let code = world.relay.passcode();
-    assert!(mail.text.contains(&format!("    {} {}", shown.prefix, code.expose())), "the prefix is that of the screen");
+    assert!(mail.text.contains(&format!("    {} {}", prefix, code.expose())), "the prefix is that of the screen");
     assert!(mail.text.contains(&shown.expires) && mail.text.contains("203.0.113.9"));
 
     admitted(world.key(&peer, &code).await);
@@ -197,7 +231,11 @@ async fn a_passcode_is_bound_to_user_connection_host_and_service() {
     }
     let ftp = world.key(&other_service, &code).await;
     assert!(matches!(ftp, Verdict::Refuse { notice: Notice::Refused, close: false }), "{ftp:?}");
-    world.store.add_contact(user("BERT").unwrap(), "bert@example.com".to_owned(), world.change()).await.unwrap();
+    world
+        .store
+        .add_contact(user("BERT").unwrap(), vouched("bert@example.com"), world.change(), Vec::new())
+        .await
+        .unwrap();
     let question = Question::Answer { user: user("BERT"), answer: Answer::Passcode(code.clone()) };
     refused(world.guard.answer(&peer, question).await, Notice::Refused);
     // A challenge of its own on another connection does not help either.
@@ -262,7 +300,7 @@ async fn resending_replaces_and_is_limited() {
     let first = prompt(world.sign_on(&peer, anna()).await);
     let old = world.relay.passcode();
     let shown = prompt(world.resend(&peer).await);
-    assert_eq!((shown.message, shown.prefix), (Some(Message::ResendRefused), first.prefix), "too soon");
+    assert_eq!((shown.message, sent(&shown)), (Some(Message::ResendRefused), sent(&first)), "too soon");
     for count in 2..=3 {
         world.system.pass(20);
         assert_eq!(prompt(world.resend(&peer).await).message, Some(Message::Resent));
@@ -310,7 +348,7 @@ async fn whoever_is_refused_reads_the_same_words() {
     for (name, source, reason) in [
         (None, "203.0.113.9:1", "user-unknown"),
         (user("NOBODY"), "203.0.113.9:1", "user-not-registered"),
-        (user("BERT"), "203.0.113.9:1", "no-contact"),
+        (user("BERT"), "203.0.113.9:1", "no-factor"),
         (user("CARL"), "203.0.113.9:1", "user-disabled"),
         (anna(), "192.0.2.1:1", "network-denied"),
     ] {
@@ -472,7 +510,7 @@ async fn whoever_guesses_and_hangs_up_has_guessed() {
 #[tokio::test]
 async fn one_passcode_keyed_twice_at_once_lets_in_once() {
     let world = World::new().await;
-    let (_, second) = start(&world.folder, &world.system, Mailer::without_relay()).await;
+    let (_, second) = start(&world.folder, &world.system, None).await;
     for _ in 0..3 {
         let peer = world.abroad();
         prompt(world.sign_on(&peer, anna()).await);
@@ -514,7 +552,7 @@ async fn locks_outlive_reconnecting_and_restarting() {
 
     let World { folder, system, relay, store, guard } = world;
     drop((store, guard));
-    let (store, guard) = start(&folder, &system, Mailer::new(&relay.settings()).unwrap()).await;
+    let (store, guard) = start(&folder, &system, Some(Mailer::new(&relay.settings()).unwrap())).await;
     let world = World { folder, system, relay, store, guard };
     refused(world.sign_on(&world.abroad(), anna()).await, Notice::Refused);
     assert_eq!(world.last_reason(Event::SignOn).await, "user-locked");
@@ -592,7 +630,7 @@ async fn rules_that_change_during_the_prompt_count() {
     let peer = world.abroad();
     prompt(world.sign_on(&peer, anna()).await);
     let code = world.relay.passcode();
-    let (cli, _) = start(&world.folder, &world.system, Mailer::without_relay()).await;
+    let (cli, _) = start(&world.folder, &world.system, None).await;
     cli.set_user_enabled(anna().unwrap(), false, world.change()).await.unwrap();
     refused(world.key(&peer, &code).await, Notice::Refused);
     cli.set_user_enabled(anna().unwrap(), true, world.change()).await.unwrap();
@@ -612,6 +650,7 @@ async fn leaving_ends_the_challenge() {
         } else {
             assert_eq!(world.guard.record(&peer, Report::Cancelled { user: anna() }).await, None);
         }
+        assert_eq!(world.guard.0.talks.count(), 0, "nothing is kept of what was asked");
         refused(world.key(&peer, &code).await, Notice::Refused);
     }
     assert_eq!(world.entries(Event::ConnectionClosed).await.len(), 1);
@@ -702,7 +741,7 @@ async fn another_key_fits_no_passcode() {
     prompt(world.sign_on(&peer, anna()).await);
     let code = world.relay.passcode();
     fs::remove_file(world.folder.path("key")).unwrap();
-    let (_, other) = start(&world.folder, &world.system, Mailer::without_relay()).await;
+    let (_, other) = start(&world.folder, &world.system, None).await;
     let question = Question::Answer { user: anna(), answer: Answer::Passcode(code) };
     assert_eq!(prompt(other.answer(&peer, question).await).message, Some(Message::Wrong));
 }
@@ -715,7 +754,7 @@ async fn a_clock_behind_the_audit_goes_on_from_there() {
     let later = world.system.now();
     let behind = System::new();
     assert!(behind.now() < later);
-    start(&world.folder, &behind, Mailer::without_relay()).await;
+    start(&world.folder, &behind, None).await;
     assert!(behind.now() >= later);
 }
 

@@ -11,6 +11,7 @@ use proxy_tn5250::gate::{Close, Gate, Order};
 use proxy_tn5250::relay;
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -127,6 +128,23 @@ impl Known {
         }
     }
 
+    /// Lets the guard know, and goes on while that is written. An error says how the connection ended.
+    pub(super) async fn opening(&self, door: &Door) -> Result<Recorded, Ended> {
+        let recording = door.guard.connection_opening(&self.peer).await;
+        let recording =
+            recording.map_err(|_| ("refused", "refused by rule before the host was connected to".to_owned()))?;
+        let (sender, receiver) = watch::channel(None);
+        let session = Arc::clone(self.session());
+        let writing = door.late.spawn(async move {
+            let is_recorded = recording.await;
+            if !is_recorded {
+                session.end_with(Notice::Unavailable);
+            }
+            sender.send_replace(Some(is_recorded));
+        });
+        Ok(Recorded { receiver, writing: Mutex::new(Some(writing)) })
+    }
+
     /// Lets the guard know, does the client's TLS, connects to the host. An error says how the connection ended.
     async fn connect(&mut self, door: &Door, stream: TcpStream) -> Result<(Stream, Stream), Ended> {
         let session = Arc::clone(self.listed.session());
@@ -165,21 +183,23 @@ impl Known {
     }
 
     /// What its gate speaks with the guard through.
-    pub(super) fn voice(&self, door: &Door, place: Place) -> Arc<Voice> {
+    pub(super) fn voice(&self, door: &Door, place: Place, recorded: Option<&Recorded>) -> Arc<Voice> {
+        let writing =
+            recorded.and_then(|recorded| recorded.writing.lock().unwrap_or_else(PoisonError::into_inner).take());
         Arc::new(Voice {
             guard: door.guard.clone(),
             peer: Arc::clone(&self.peer),
             session: Arc::clone(self.session()),
             place: Mutex::new(place),
             late: door.late.clone(),
-            last: Mutex::new(None),
+            last: Mutex::new(writing),
         })
     }
 
     /// Relays until the gate closes; says how it ended.
     async fn relay(&self, door: &Door, client: Stream, host: Stream, place: Place) -> Ended {
         let session = self.session();
-        let voice = self.voice(door, place);
+        let voice = self.voice(door, place, None);
         let gate = Gate::new(Arc::clone(&door.host.settings), door.system.instant());
         let counted = |stream, end| Counted { stream, session: Arc::clone(session), end };
         let outcome = relay::run(
@@ -213,6 +233,21 @@ const fn why(close: Close) -> &'static str {
         Close::Ended => "ended",
         Close::Fault(_) => "fault",
         Close::Broken(_) => "broken",
+    }
+}
+
+/// The audit entry of a connection that goes on while it is written.
+pub(super) struct Recorded {
+    receiver: watch::Receiver<Option<bool>>,
+    /// What is told later is written later.
+    writing: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Recorded {
+    /// Waits until it is on the disk; `false`: it will never be.
+    pub(super) async fn wait(&self) -> bool {
+        let mut receiver = self.receiver.clone();
+        receiver.wait_for(Option::is_some).await.is_ok_and(|recorded| *recorded == Some(true))
     }
 }
 
@@ -281,6 +316,9 @@ impl Voice {
 
     /// Passes a report on without waiting for it.
     pub(super) fn tell(this: &Arc<Self>, report: Report) {
+        if matches!(report, Report::HostAccepted { .. }) {
+            this.place.lock().unwrap_or_else(PoisonError::into_inner).accepted();
+        }
         let mut last = this.last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
         let voice = Arc::clone(this);

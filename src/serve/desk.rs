@@ -171,13 +171,19 @@ impl House {
         if &word != b"serving\n" {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        tracing::info!(process = caller.process, "another process takes over");
-        self.shut.cancel();
-        self.entrances.lock().await.clear();
-        self.replaced.cancel();
-        self.released.cancelled().await;
-        // Whoever waits for orders ends this process by itself.
-        let _ = self.orders.send(Order::Replaced(caller.process)).await;
-        say(&mut stream, &Answer::Released).await
+        // In a task of its own: half a take-over, because its time is up, would be none.
+        let house = Arc::clone(&self);
+        let let_go = tokio::spawn(async move {
+            tracing::info!(process = caller.process, "another process takes over");
+            house.shut.cancel();
+            house.entrances.lock().await.clear();
+            house.replaced.cancel();
+            house.released.cancelled().await;
+            house.hand_duties_over().await;
+            // Whoever waits for orders ends this process by itself.
+            let _ = house.orders.send(Order::Replaced(caller.process)).await;
+            say(&mut stream, &Answer::Released).await
+        });
+        let_go.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 }

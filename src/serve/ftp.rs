@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use policy::{Notice, Verdict};
 use proxy_ftp::data::ClientTls;
 use proxy_ftp::gate::{self, Gate};
 use proxy_ftp::relay::{self, Connection, Means, Socket};
@@ -20,9 +21,10 @@ use crate::stream::{Counted, End, canonical};
 
 /// Lets the guard know, and relays until the gate closes; says how it ended.
 pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStream, place: Place) -> Ended {
-    if let Err(ended) = known.open(door).await {
-        return ended;
-    }
+    let recorded = match known.opening(door).await {
+        Ok(recorded) => Arc::new(recorded),
+        Err(ended) => return ended,
+    };
     let session = known.session();
     if door.host.ftp_tls.is_some() {
         // The relay does the handshakes, of which a session has several; without one there is no host connection.
@@ -36,21 +38,36 @@ pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStre
     let client =
         Connection { stream: counted(Socket::new(client), End::Client), local: canonical(local), peer: source };
     let dial = || async {
-        let stream = reach(&door.host.ftp_address, door.limits.host_connect).await.inspect_err(|error| {
+        // A host that is connected to says its greeting meanwhile; nobody hears it before the audit knows of the connection.
+        let reached = reach(&door.host.ftp_address, door.limits.host_connect);
+        let (stream, is_recorded) = tokio::join!(reached, recorded.wait());
+        if !is_recorded {
+            return Err(io::Error::other("the audit does not know of the connection"));
+        }
+        let stream = stream.inspect_err(|error| {
             let (host, address) = (&door.host.name, &door.host.ftp_address);
             tracing::warn!(connection = %known.peer.connection, %host, %address, %error, "host not reached");
         })?;
         let Connection { stream, local, peer } = Connection::new(stream)?;
         Ok(Connection { stream: counted(stream, End::Host), local, peer })
     };
-    let voice = known.voice(door, place);
+    let voice = known.voice(door, place, Some(&recorded));
     let gate = Gate::new(Arc::clone(&ftp.gate), source.ip(), door.system.instant());
     let outcome = relay::run(
         client,
         dial,
         gate,
         means(known, door, ftp),
-        |question| Arc::clone(&voice).ask(question),
+        |question| {
+            let (voice, recorded) = (Arc::clone(&voice), Arc::clone(&recorded));
+            async move {
+                if recorded.wait().await {
+                    voice.ask(question).await
+                } else {
+                    Verdict::Refuse { notice: Notice::Unavailable, close: true }
+                }
+            }
+        },
         |report| Voice::tell(&voice, report),
         session.ended(),
     )

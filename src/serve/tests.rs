@@ -13,9 +13,7 @@ use super::*;
 use crate::audit::Entry;
 use crate::control::{Answer, Command};
 use crate::demo::{Host, HostSettings};
-use crate::guard::Names;
 use crate::key::Key;
-use crate::notify::Mailer;
 use crate::sessions::State;
 use crate::store::{Filter, Store};
 use crate::terminal::{Options, Session};
@@ -52,16 +50,15 @@ impl Bench {
         for block in ["127.0.0.0/8", "192.0.2.0/24"] {
             let treatment = Treatment::Exempt;
             for service in [Service::Telnet, Service::Ftp] {
-                let (block, comment) = (block.parse().unwrap(), String::new());
-                store.add_network(service, block, treatment, comment, entry.clone()).await.unwrap();
+                let block = block.parse().unwrap();
+                store.add_network(policy::Network::new(0, service, block, treatment), entry.clone()).await.unwrap();
             }
         }
         let key = Key::open(&config.gateway.key_file, &system).unwrap();
-        let names =
-            Names { gateway: "SALLYPORT".into(), node: "node".into(), time_zone: config.gateway.time_zone.clone() };
-        let guard = Guard::open(store.clone(), Mailer::without_relay(), key, names, system.clone()).await.unwrap();
         let open = config.open().unwrap_or_else(|error| panic!("{error}"));
-        let running = super::start(config, open, guard, system.clone()).await.unwrap();
+        let (post, worker) = crate::delivery::open(config, &open, store.clone(), &key, system.clone()).unwrap();
+        let guard = Guard::open(post, crate::factor::Judge::new(&key, None, None), key, system.clone()).await.unwrap();
+        let running = super::start(config, open, guard, worker, system.clone()).await.unwrap();
         Self { folder, store, system, running }
     }
 
@@ -253,7 +250,10 @@ async fn a_second_gateway_does_not_start() {
         );
         let config = Config::parse(&bench.folder.path("x.toml"), text).unwrap();
         let open = config.open().unwrap();
-        super::start(&config, open, bench.running.guard.clone(), bench.system.clone()).await.unwrap_err().to_string()
+        let key = Key::open(&bench.folder.path("s.key"), &bench.system).unwrap();
+        let (store, system) = (bench.store.clone(), bench.system.clone());
+        let (_, worker) = crate::delivery::open(&config, &open, store, &key, system.clone()).unwrap();
+        super::start(&config, open, bench.running.guard.clone(), worker, system).await.unwrap_err().to_string()
     };
     assert!(start("s.sock", "127.0.0.1:0").await.contains("another gateway runs"));
     let taken = start("other.sock", &address.to_string()).await;

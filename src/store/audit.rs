@@ -1,15 +1,34 @@
 //! The audit: only ever added to (triggers see to it), read by filters.
+//!
+//! ```text
+//!   append     an entry and its place in its node's chain, as part of whatever transaction it belongs to
+//!   adopt      puts entries from before the chain into it, once
+//!   reading    one state of the whole audit, for what takes longer than a call may
+//!   archive    entries leave, once an archive holds them
+//!   cursor     how far each sink has come
+//! ```
+
+mod adopt;
+mod archive;
+mod cursor;
+mod reading;
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use policy::rule::Block;
 use policy::{Service, User};
-use rusqlite::{Connection, Row, params};
-use serde::Serialize;
+use rusqlite::types::{Type, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
 use super::{Error, Store, millis, timestamp};
-use crate::audit::{Entry, Event, Outcome};
+use crate::audit::chain::{COLUMNS, Cell, Cells, Hash, Head, link};
+use crate::audit::{Entry, Event, Outcome, Sealed};
+
+pub(super) use adopt::adopt;
+pub use archive::Stub;
+pub use cursor::SinkState;
+pub use reading::{Part, Reading};
 
 /// Which entries are wanted: those that fit everything that is set.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +49,8 @@ pub struct Filter {
     pub outcome: Option<Outcome>,
     /// With this reason code.
     pub reason: Option<String>,
+    /// Written by this node.
+    pub node: Option<String>,
     /// At this time or later.
     pub since: Option<Timestamp>,
     /// Before this time.
@@ -38,15 +59,9 @@ pub struct Filter {
     pub after: Option<i64>,
 }
 
-/// An entry and its number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// Its number: later entries have greater ones.
-    pub id: i64,
-    /// The entry.
-    #[serde(flatten)]
-    pub entry: Entry,
-}
+const SELECT: &str =
+    "SELECT id, sequence, hash, at, node, event, outcome, reason, connection, user, source, port, service, host,
+    listener, factor, challenge, rule, detail FROM audit";
 
 impl Store {
     /// Adds an entry.
@@ -61,8 +76,18 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn entries(&self, filter: Filter, count: usize) -> Result<Vec<Line>, Error> {
-        self.read(move |connection| select(connection, &filter, count)).await
+    pub async fn entries(&self, filter: Filter, count: usize) -> Result<Vec<Sealed>, Error> {
+        self.read(move |connection| {
+            let mut lines = Vec::new();
+            each(connection, &filter, Order::NewestFirst, |line| {
+                lines.push(line);
+                Ok(lines.len() < count)
+            })?;
+            lines.truncate(count);
+            lines.reverse();
+            Ok(lines)
+        })
+        .await
     }
 
     /// The number of the newest entry; 0 where there is none.
@@ -70,10 +95,7 @@ impl Store {
     /// # Errors
     /// Where the store does not answer.
     pub async fn newest_entry(&self) -> Result<i64, Error> {
-        self.read(
-            |connection| Ok(connection.query_row("SELECT coalesce(max(id), 0) FROM audit", [], |row| row.get(0))?),
-        )
-        .await
+        self.read(newest).await
     }
 
     /// The latest time in the audit: this process's clock must not be before it.
@@ -87,74 +109,200 @@ impl Store {
         })
         .await
     }
+
+    /// Adds a checkpoint of `node`'s chain, which `sign` makes of where it stands, unless the newest entry is one already; the
+    /// newest checkpoint.
+    ///
+    /// # Errors
+    /// Where it is not on the disk.
+    pub async fn checkpoint(
+        &self,
+        node: String,
+        sign: impl FnOnce(Head) -> Entry + Send + 'static,
+    ) -> Result<Option<Sealed>, Error> {
+        self.write(move |connection| {
+            let newest = newest_checkpoint(connection, &node)?;
+            let Some(head) = head(connection, &node)? else { return Ok(newest) };
+            if newest.as_ref().is_some_and(|checkpoint| checkpoint.id == head.id) {
+                return Ok(newest);
+            }
+            append(connection, &sign(head))?;
+            newest_checkpoint(connection, &node)
+        })
+        .await
+    }
+
+    /// How many entries `node`'s chain has, and how many of them its newest checkpoint covers.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn covered(&self, node: String) -> Result<(i64, i64), Error> {
+        self.read(move |connection| {
+            let count = head(connection, &node)?.map_or(0, |head| head.count);
+            let newest = newest_checkpoint(connection, &node)?;
+            Ok((count, newest.map_or(0, |checkpoint| checkpoint.sequence)))
+        })
+        .await
+    }
 }
 
-/// Adds an entry, as part of a transaction.
+/// Adds an entry, as part of a transaction, behind the newest of its node.
 pub(super) fn append(connection: &Connection, entry: &Entry) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "INSERT INTO audit (at, node, event, outcome, reason, connection, user, source, port, service, host, listener,
-                                factor, challenge, rule, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        )?
-        .execute(params![
-            millis(entry.at),
-            entry.node,
-            entry.event.as_str(),
-            entry.outcome.as_str(),
-            entry.reason,
-            entry.connection,
-            entry.user,
-            entry.source.map(|source| source.to_string()),
-            entry.port,
-            entry.service.map(Service::as_str),
-            entry.host,
-            entry.listener,
-            entry.factor,
-            entry.challenge,
-            entry.rule,
-            entry.detail,
-        ])?;
+    let cells = entry.cells();
+    // The transaction holds the write lock: nobody else takes this number or this place.
+    let id: Option<i64> = connection
+        .prepare_cached("SELECT seq + 1 FROM sqlite_sequence WHERE name = 'audit'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let head = head(connection, &entry.node)?.unwrap_or(Head::START);
+    place(connection, head, id.unwrap_or(1), &cells, &entry.node)?;
     Ok(())
 }
 
-fn select(connection: &Connection, filter: &Filter, count: usize) -> Result<Vec<Line>, Error> {
+/// Puts an entry behind `head`; where the chain stands then.
+fn place(connection: &Connection, head: Head, id: i64, cells: &Cells<'_>, node: &str) -> Result<Head, Error> {
+    let count = head.count + 1;
+    let hash = link(head.hash, count, id, cells);
     let mut statement = connection.prepare_cached(
-        "SELECT id, at, node, event, outcome, reason, connection, user, source, port, service, host, listener, factor,
-                challenge, rule, detail
-         FROM audit
-         WHERE (?1 IS NULL OR user = ?1) AND (?2 IS NULL OR host = ?2) AND (?3 IS NULL OR service = ?3)
-           AND (?4 IS NULL OR connection = ?4) AND (?5 IS NULL OR event = ?5) AND (?6 IS NULL OR outcome = ?6)
-           AND (?7 IS NULL OR reason = ?7) AND (?8 IS NULL OR at >= ?8) AND (?9 IS NULL OR at < ?9) AND id > ?10
-         ORDER BY id DESC",
+        "INSERT INTO audit (at, node, event, outcome, reason, connection, user, source, port, service, host, listener,
+                            factor, challenge, rule, detail, id, sequence, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     )?;
-    let mut rows = statement.query(params![
-        filter.user.as_ref().map(User::as_str),
-        filter.host,
-        filter.service.map(Service::as_str),
-        filter.connection,
-        filter.event.map(Event::as_str),
-        filter.outcome.map(Outcome::as_str),
-        filter.reason,
-        filter.since.map(millis),
-        filter.until.map(millis),
-        filter.after.unwrap_or(0),
-    ])?;
-    let mut lines = Vec::new();
-    while lines.len() < count
-        && let Some(row) = rows.next()?
-    {
-        let line = line(row)?;
-        let fits = filter.source.is_none_or(|block| line.entry.source.is_some_and(|source| block.contains(source)));
-        if fits {
-            lines.push(line);
-        }
-    }
-    lines.reverse();
-    Ok(lines)
+    let bytes = hash.as_bytes().as_slice();
+    let values = cells.iter().map(|cell| cell as &dyn ToSql).chain([&id as &dyn ToSql, &count, &bytes]);
+    statement.execute(params_from_iter(values))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO audit_heads (node, sequence, id, hash) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (node) DO UPDATE SET sequence = excluded.sequence, id = excluded.id, hash = excluded.hash",
+        )?
+        .execute((node, count, id, bytes))?;
+    Ok(Head { count, id, hash })
 }
 
-fn line(row: &Row<'_>) -> Result<Line, Error> {
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        use rusqlite::types::ToSqlOutput::Borrowed;
+        Ok(Borrowed(match self {
+            Self::Empty => ValueRef::Null,
+            Self::Number(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+/// Where `node`'s chain stands.
+fn head(connection: &Connection, node: &str) -> Result<Option<Head>, Error> {
+    connection
+        .prepare_cached("SELECT sequence, id, hash FROM audit_heads WHERE node = ?1")?
+        .query_row([node], |row| Ok(Head { count: row.get(0)?, id: row.get(1)?, hash: hash(row, 2)? }))
+        .optional()
+        .map_err(Error::from)
+}
+
+fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
+    let bytes = row.get_ref(column)?.as_blob()?;
+    Hash::from_bytes(bytes).ok_or_else(|| rusqlite::Error::InvalidColumnType(column, "hash".to_owned(), Type::Blob))
+}
+
+fn newest(connection: &Connection) -> Result<i64, Error> {
+    Ok(connection.query_row("SELECT coalesce(max(id), 0) FROM audit", [], |row| row.get(0))?)
+}
+
+fn newest_checkpoint(connection: &Connection, node: &str) -> Result<Option<Sealed>, Error> {
+    let mut statement = connection
+        .prepare_cached(&format!("{SELECT} WHERE event = 'checkpoint' AND node = ?1 ORDER BY id DESC LIMIT 1"))?;
+    let mut rows = statement.query([node])?;
+    rows.next()?.map(sealed).transpose()
+}
+
+/// In which order entries are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// Shows `look` the entries that fit `filter`, until it says that it has seen enough.
+fn each(
+    connection: &Connection,
+    filter: &Filter,
+    order: Order,
+    mut look: impl FnMut(Sealed) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let (sql, values) = query(filter, order);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        if let Some(block) = filter.source {
+            let source = row.get_ref("source")?.as_str_or_null().ok().flatten();
+            if !source.and_then(|source| source.parse().ok()).is_some_and(|source: IpAddr| block.contains(source)) {
+                continue;
+            }
+        }
+        if !look(sealed(row)?)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The statement for `filter`. Only what is asked for stands in it, so that an index is found where there is one.
+fn query(filter: &Filter, order: Order) -> (String, Vec<Value>) {
+    let (mut terms, mut values): (Vec<String>, Vec<Value>) = (Vec::new(), Vec::new());
+    let text = |text: &str| Value::from(text.to_owned());
+    let Filter { user, host, service, connection, event, outcome, reason, node, since, until, after, .. } = filter;
+    let wanted = [
+        ("user = ?", user.as_ref().map(|user| text(user.as_str()))),
+        ("host = ?", host.as_deref().map(text)),
+        ("service = ?", service.map(|service| text(service.as_str()))),
+        ("connection = ?", connection.as_deref().map(text)),
+        ("event = ?", event.map(|event| text(event.as_str()))),
+        ("outcome = ?", outcome.map(|outcome| text(outcome.as_str()))),
+        ("reason = ?", reason.as_deref().map(text)),
+        ("node = ?", node.as_deref().map(text)),
+        // The index by time would have to be sorted by number again: going through in order is faster.
+        ("+at >= ?", since.map(|since| millis(since).into())),
+        ("+at < ?", until.map(|until| millis(until).into())),
+        ("id > ?", after.map(Value::from)),
+    ];
+    for (term, value) in wanted {
+        if let Some(value) = value {
+            terms.push(term.to_owned());
+            values.push(value);
+        }
+    }
+    let source = filter.source.filter(|block| block.span() == 0);
+    if let Some(source) = source {
+        terms.push("source = ?".to_owned());
+        values.push(Value::from(source.to_string()));
+    }
+    let condition = if terms.is_empty() { String::new() } else { format!(" WHERE {}", terms.join(" AND ")) };
+    let direction = match order {
+        Order::NewestFirst => "DESC",
+        Order::OldestFirst => "ASC",
+    };
+    (format!("{SELECT}{condition} ORDER BY id {direction}"), values)
+}
+
+/// The columns of an entry as they are, without a judgement; `None` where one holds what no entry can.
+fn cells<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<Cells<'a>>> {
+    let mut cells: Cells<'a> = [const { Cell::Empty }; COLUMNS.len()];
+    for (cell, name) in cells.iter_mut().zip(COLUMNS) {
+        *cell = match row.get_ref(name)? {
+            ValueRef::Null => Cell::Empty,
+            ValueRef::Integer(number) => Cell::Number(number),
+            ValueRef::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => Cell::from(text),
+                Err(_) => return Ok(None),
+            },
+            ValueRef::Real(_) | ValueRef::Blob(_) => return Ok(None),
+        };
+    }
+    Ok(Some(cells))
+}
+
+fn sealed(row: &Row<'_>) -> Result<Sealed, Error> {
     let (event, outcome): (String, String) = (row.get("event")?, row.get("outcome")?);
     let (source, service): (Option<String>, Option<String>) = (row.get("source")?, row.get("service")?);
     let entry = Entry {
@@ -181,5 +329,8 @@ fn line(row: &Row<'_>) -> Result<Line, Error> {
         rule: row.get("rule")?,
         detail: row.get("detail")?,
     };
-    Ok(Line { id: row.get("id")?, entry })
+    Ok(Sealed { id: row.get("id")?, sequence: row.get("sequence")?, hash: hash(row, 2)?, entry })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use policy::{Attempt, Failure, Scope, Settings, Tally, User};
+use policy::decide::{Repeat, repeat};
+use policy::{Attempt, Factor, Failure, Scope, Settings, Tally, User};
 use rusqlite::{Connection, Row, params};
 
-use super::user::tally;
-use super::{Error, Store, audit, millis, rule, source_key, timestamp};
+use super::outbox::{self, Parcel};
+use super::user::{standing_of, tally};
+use super::{Error, Store, audit, emergency, factor, millis, rule, sender, source_key, timestamp};
 use crate::audit::Entry;
+use crate::factor::Spend;
 
 /// A challenge about to be made.
 #[derive(Debug, Clone)]
@@ -24,8 +27,8 @@ pub struct NewChallenge {
     pub user: User,
     /// The connection.
     pub connection: String,
-    /// The contact it goes to; `None`: to nobody.
-    pub contact: Option<i64>,
+    /// The message that holds its passcode, which goes to one contact of the user; `None`: none, to nobody.
+    pub parcel: Option<Parcel>,
     /// The keyed hash of the passcode; empty where there is none.
     pub hash: Vec<u8>,
     /// Whether the user asked for it (F5): it must not come too soon after the one before.
@@ -43,8 +46,14 @@ pub enum Opened {
     PairBudget,
     /// The budget of the source is used up. Nothing has changed.
     SourceBudget,
+    /// The budget of the contact is used up. Nothing has changed.
+    ContactBudget,
+    /// The budget of all together is used up. Nothing has changed.
+    TotalBudget,
     /// The last one was sent a moment ago. Nothing has changed.
     TooSoon,
+    /// An administrator stopped the sending of messages. Nothing has changed.
+    Stopped,
 }
 
 impl Opened {
@@ -56,7 +65,10 @@ impl Opened {
             Self::UserBudget => "send-budget-of-user",
             Self::PairBudget => "send-budget-of-user-and-source",
             Self::SourceBudget => "send-budget-of-source",
+            Self::ContactBudget => "send-budget-of-contact",
+            Self::TotalBudget => "send-budget-in-all",
             Self::TooSoon => "send-pause",
+            Self::Stopped => "sender-stopped",
         }
     }
 }
@@ -79,6 +91,12 @@ pub struct Sent {
     pub by_pair_in_day: u32,
     /// On behalf of the source, within `send.window`.
     pub by_source_in_window: u32,
+    /// To the contact, whoever's, within `send.window`.
+    pub by_contact_in_window: u32,
+    /// To the contact, whoever's, within 24 hours.
+    pub by_contact_in_day: u32,
+    /// In all, within `send.window`.
+    pub in_all_in_window: u32,
 }
 
 impl Sent {
@@ -95,6 +113,14 @@ impl Sent {
         }
         if self.by_source_in_window >= settings.send_per_source {
             return Some(Opened::SourceBudget);
+        }
+        if self.by_contact_in_window >= settings.send_per_contact
+            || self.by_contact_in_day >= settings.send_per_contact_day
+        {
+            return Some(Opened::ContactBudget);
+        }
+        if self.in_all_in_window >= settings.send_total {
+            return Some(Opened::TotalBudget);
         }
         None
     }
@@ -115,6 +141,23 @@ pub struct Challenge {
     pub tries_left: u8,
     /// When it expires.
     pub expires_at: Timestamp,
+    /// By which factor it is answered.
+    pub factor: Factor,
+    /// The contact that its passcode went to.
+    pub contact: Option<i64>,
+    /// The factor of the user's own that it is for.
+    pub own: Option<i64>,
+}
+
+/// What a right answer used up besides the challenge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proven {
+    /// The passcode that was sent, which is good for this challenge only.
+    Sent,
+    /// Something of a factor of the user's own.
+    Own(Spend),
+    /// The code of this number, which an administrator issued.
+    Code(i64),
 }
 
 /// A try at a challenge that may now be evaluated.
@@ -173,7 +216,7 @@ impl Store {
         self.read(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, destination, prefix, digits, tries_left, expires_at FROM challenges
+                    "SELECT id, destination, prefix, digits, tries_left, expires_at, factor, contact, own FROM challenges
                      WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4 AND state = 'open'",
                 )?
                 .query_and_then(key.params(), challenge)?
@@ -192,7 +235,7 @@ impl Store {
         self.read(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, destination, prefix, digits, tries_left, expires_at, hash, state FROM challenges
+                    "SELECT id, destination, prefix, digits, tries_left, expires_at, factor, contact, own, hash, state FROM challenges
                      WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4
                      ORDER BY state = 'open' DESC, created_at DESC LIMIT 1",
                 )?
@@ -225,7 +268,7 @@ impl Store {
                     "UPDATE challenges SET tries_left = tries_left - 1
                      WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4
                        AND state = 'open' AND tries_left > 0 AND expires_at > ?5
-                     RETURNING id, destination, prefix, digits, tries_left, expires_at, hash",
+                     RETURNING id, destination, prefix, digits, tries_left, expires_at, factor, contact, own, hash",
                 )?
                 .query_and_then(params![key.connection, key.user, key.service, &*key.host, now], |row| {
                     Ok(Taken { challenge: challenge(row)?, hash: row.get("hash")? })
@@ -236,13 +279,36 @@ impl Store {
         .await
     }
 
-    /// Uses up the challenge `id`: whether it was open until now. Clears the wrong passcodes of the user, remembers where
+    /// Gives back a try that could not be judged.
+    ///
+    /// # Errors
+    /// Where the store does not answer; the try stays taken then.
+    pub async fn give_back_try(&self, id: String, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached("UPDATE challenges SET tries_left = tries_left + 1 WHERE id = ?1 AND state = 'open'")?
+                .execute([&id])?;
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
+    /// Uses up the challenge `id`, and what was `proven` with: whether both could be used until now. Clears the wrong passcodes of the user, remembers where
     /// the user got in, and opens the repeat window where those are permitted.
     ///
     /// # Errors
     /// Where the store does not answer; nothing counts as used then, and nobody may be let in.
-    pub async fn consume(&self, id: String, attempt: Attempt, entry: Entry) -> Result<bool, Error> {
+    pub async fn consume(&self, id: String, proven: Proven, attempt: Attempt, entry: Entry) -> Result<bool, Error> {
         self.write(move |connection| {
+            // First, since a code that was used up for nothing does no harm, and a challenge that is open on does.
+            let fresh = match &proven {
+                Proven::Sent => true,
+                Proven::Own(spend) => factor::spend(connection, spend, attempt.at)?,
+                Proven::Code(id) => emergency::use_code(connection, *id, attempt.at)?,
+            };
+            if !fresh {
+                return Ok(false);
+            }
             let used = connection
                 .prepare_cached(
                     "UPDATE challenges SET state = 'used', ended_at = ?2
@@ -253,11 +319,17 @@ impl Store {
             clear(connection, user, &attempt, Failure::Passcode)?;
             connection
                 .prepare_cached(
+                    "UPDATE contacts SET used_at = ?2 WHERE id = (SELECT contact FROM challenges WHERE id = ?1)",
+                )?
+                .execute(params![id, millis(attempt.at)])?;
+            connection
+                .prepare_cached(
                     "INSERT INTO known_sources (user, source, last_at) VALUES (?1, ?2, ?3)
                      ON CONFLICT DO UPDATE SET last_at = excluded.last_at",
                 )?
                 .execute(params![user.as_str(), source_key(attempt.source), millis(attempt.at)])?;
-            if rule::settings(connection)?.repeat_minutes > 0 {
+            let standing = standing_of(connection, user)?;
+            if repeat(&rule::rules(connection)?, attempt.service, standing).minutes > 0 {
                 connection.execute(
                     "INSERT INTO admissions (user, source, service, host, since, uses) VALUES (?1, ?2, ?3, ?4, ?5, 0)
                      ON CONFLICT DO UPDATE SET since = excluded.since, uses = 0",
@@ -280,11 +352,11 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer; nobody may be let in then.
-    pub async fn use_window(&self, attempt: Attempt, settings: Settings, entry: Entry) -> Result<bool, Error> {
+    pub async fn use_window(&self, attempt: Attempt, repeat: Repeat, entry: Entry) -> Result<bool, Error> {
         let Some(user) = attempt.user.clone() else { return Ok(false) };
         self.write(move |connection| {
             let now = millis(attempt.at);
-            let since = now.saturating_sub(i64::from(settings.repeat_minutes) * 60_000);
+            let since = now.saturating_sub(i64::from(repeat.minutes) * 60_000);
             let used = connection
                 .prepare_cached(
                     "UPDATE admissions SET uses = uses + 1
@@ -298,7 +370,7 @@ impl Store {
                     &*attempt.host,
                     since,
                     now,
-                    settings.repeat_uses
+                    repeat.uses
                 ])?;
             if used == 1 {
                 audit::append(connection, &entry)?;
@@ -367,28 +439,14 @@ impl Store {
         .await
     }
 
-    /// Clears the refused passwords of a user, after the host accepted one.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
-    pub async fn clear_passwords(&self, attempt: Attempt, entry: Entry) -> Result<(), Error> {
-        self.write(move |connection| {
-            if let Some(user) = &attempt.user {
-                clear(connection, user, &attempt, Failure::Password)?;
-            }
-            audit::append(connection, &entry)
-        })
-        .await
-    }
-
     /// How many passcodes were sent to the user and on behalf of the source of `attempt` lately.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn sent(&self, attempt: &Attempt, settings: Settings) -> Result<Sent, Error> {
+    pub async fn sent(&self, attempt: &Attempt, contact: Option<i64>, settings: Settings) -> Result<Sent, Error> {
         let user = attempt.user.as_ref().map(ToString::to_string).unwrap_or_default();
         let (source, now) = (source_key(attempt.source), millis(attempt.at));
-        self.read(move |connection| sent(connection, &user, &source, &settings, now)).await
+        self.read(move |connection| sent(connection, &user, &source, contact, &settings, now)).await
     }
 
     /// Forgets what no longer counts: challenges, messages, windows, and failures of sources and of names that are not
@@ -404,6 +462,9 @@ impl Store {
         self.write(move |connection| {
             connection.execute("DELETE FROM challenges WHERE created_at < ?1", [before])?;
             connection.execute("DELETE FROM sends WHERE at < ?1", [before])?;
+            connection
+                .execute("DELETE FROM outbox WHERE created_at < ?1 AND state NOT IN ('queued', 'sending')", [before])?;
+            connection.execute("DELETE FROM workers WHERE seen_at < ?1", [before])?;
             connection.execute("DELETE FROM admissions WHERE since < ?1", [before])?;
             // Hosts count refusals in a row without a time.
             connection.execute(
@@ -472,12 +533,18 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
     let now = millis(new.attempt.at);
     let source = source_key(new.attempt.source);
     let user = new.user.as_str();
-    let sent = sent(connection, user, &source, settings, now)?;
-    if new.resend && settings.send_pause > 0 && sent.by_user_in_pause > 0 {
-        return Ok(Opened::TooSoon);
-    }
-    if let Some(budget) = sent.used_up(settings) {
-        return Ok(budget);
+    let contact = new.parcel.as_ref().and_then(|parcel| parcel.contact);
+    if new.challenge.factor.is_sent() {
+        if sender::is_stopped(connection)? {
+            return Ok(Opened::Stopped);
+        }
+        let sent = sent(connection, user, &source, contact, settings, now)?;
+        if new.resend && settings.send_pause > 0 && sent.by_user_in_pause > 0 {
+            return Ok(Opened::TooSoon);
+        }
+        if let Some(budget) = sent.used_up(settings) {
+            return Ok(budget);
+        }
     }
     connection
         .prepare_cached(
@@ -488,8 +555,8 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
     connection
         .prepare_cached(
             "INSERT INTO challenges (id, user, connection, host, service, source, destination, prefix, digits, hash,
-                                     tries_left, state, created_at, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13)",
+                                     tries_left, state, created_at, expires_at, contact, factor, own)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             new.challenge.id,
@@ -504,21 +571,44 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
             new.hash,
             new.challenge.tries_left,
             now,
-            millis(new.challenge.expires_at)
+            millis(new.challenge.expires_at),
+            contact,
+            new.challenge.factor.as_str(),
+            new.challenge.own
         ])?;
+    if !new.challenge.factor.is_sent() {
+        return Ok(Opened::Open);
+    }
     connection
-        .prepare_cached("INSERT INTO sends (challenge, user, source, at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![new.challenge.id, user, source, now])?;
-    connection.prepare_cached("UPDATE contacts SET sent_at = ?2 WHERE id = ?1")?.execute(params![new.contact, now])?;
+        .prepare_cached("INSERT INTO sends (challenge, user, source, at, contact) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![new.challenge.id, user, source, now, contact])?;
+    connection.prepare_cached("UPDATE contacts SET sent_at = ?2 WHERE id = ?1")?.execute(params![contact, now])?;
+    if let Some(parcel) = &new.parcel {
+        outbox::insert(connection, parcel)?;
+    }
     Ok(Opened::Open)
 }
 
-fn sent(connection: &Connection, user: &str, source: &str, settings: &Settings, now: i64) -> Result<Sent, Error> {
+fn sent(
+    connection: &Connection,
+    user: &str,
+    source: &str,
+    contact: Option<i64>,
+    settings: &Settings,
+    now: i64,
+) -> Result<Sent, Error> {
     const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM known_sources WHERE user = ?1 AND source = ?2)";
     const OF_USER: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?3
                            AND (source IN (SELECT source FROM known_sources WHERE user = ?1)) = ?2";
     const OF_PAIR: &str = "SELECT count(*) FROM sends WHERE user = ?1 AND at > ?3 AND source = ?2";
     const OF_SOURCE: &str = "SELECT count(*) FROM sends WHERE source = ?1 AND at > ?2";
+    // One address may be a contact of several users. What strangers ask for uses up nothing of those who are known.
+    const OF_CONTACT: &str = "SELECT count(*) FROM sends JOIN contacts ON contacts.id = sends.contact
+                              WHERE contacts.address = (SELECT address FROM contacts WHERE id = ?1) COLLATE NOCASE
+                                AND at > ?3 AND EXISTS (SELECT 1 FROM known_sources
+                                    WHERE known_sources.user = sends.user AND known_sources.source = sends.source) = ?2";
+    const IN_ALL: &str = "SELECT count(*) FROM sends WHERE at > ?2 AND EXISTS (SELECT 1 FROM known_sources
+                              WHERE known_sources.user = sends.user AND known_sources.source = sends.source) = ?1";
     let since = |seconds: i64| now.saturating_sub(seconds.saturating_mul(1000));
     let known: bool = connection.prepare_cached(KNOWN)?.query_row([user, source], |row| row.get(0))?;
     let of_user = |since: i64| -> Result<u32, Error> {
@@ -526,6 +616,9 @@ fn sent(connection: &Connection, user: &str, source: &str, settings: &Settings, 
     };
     let of_pair = |since: i64| -> Result<u32, Error> {
         Ok(connection.prepare_cached(OF_PAIR)?.query_row(params![user, source, since], |row| row.get(0))?)
+    };
+    let of_contact = |since: i64| -> Result<u32, Error> {
+        Ok(connection.prepare_cached(OF_CONTACT)?.query_row(params![contact, known, since], |row| row.get(0))?)
     };
     let (window, day) = (since(i64::from(settings.send_window) * 60), since(24 * 60 * 60));
     Ok(Sent {
@@ -538,17 +631,20 @@ fn sent(connection: &Connection, user: &str, source: &str, settings: &Settings, 
         by_source_in_window: connection
             .prepare_cached(OF_SOURCE)?
             .query_row(params![source, window], |row| row.get(0))?,
+        by_contact_in_window: of_contact(window)?,
+        by_contact_in_day: of_contact(day)?,
+        in_all_in_window: connection.prepare_cached(IN_ALL)?.query_row(params![known, window], |row| row.get(0))?,
     })
 }
 
-fn end_open(connection: &Connection, which: &'static str, key: &str, end: End) -> Result<(), Error> {
+pub(super) fn end_open(connection: &Connection, which: &'static str, key: &str, end: End) -> Result<(), Error> {
     connection
         .prepare_cached(&format!("UPDATE challenges SET state = ?2 WHERE {which} AND state = 'open'"))?
         .execute(params![key, end.as_str()])?;
     Ok(())
 }
 
-fn clear(connection: &Connection, user: &User, attempt: &Attempt, cleared: Failure) -> Result<(), Error> {
+pub(super) fn clear(connection: &Connection, user: &User, attempt: &Attempt, cleared: Failure) -> Result<(), Error> {
     let source = source_key(attempt.source);
     for (scope, source) in [(Scope::User, ""), (Scope::Pair, source.as_str())] {
         let before = tally(connection, scope, user.as_str(), source)?;
@@ -584,7 +680,7 @@ fn put_tally(connection: &Connection, scope: Scope, user: &str, source: &str, ta
 }
 
 fn challenge(row: &Row<'_>) -> Result<Challenge, Error> {
-    let prefix: String = row.get("prefix")?;
+    let (prefix, factor): (String, String) = (row.get("prefix")?, row.get("factor")?);
     Ok(Challenge {
         id: row.get("id")?,
         destination: row.get("destination")?,
@@ -592,5 +688,8 @@ fn challenge(row: &Row<'_>) -> Result<Challenge, Error> {
         digits: row.get("digits")?,
         tries_left: row.get("tries_left")?,
         expires_at: timestamp(row.get("expires_at")?)?,
+        factor: factor.parse().map_err(|_| Error::Unreadable("factor of a challenge"))?,
+        contact: row.get("contact")?,
+        own: row.get("own")?,
     })
 }

@@ -11,10 +11,11 @@
 //! at all, are counted by source within the time.
 
 use jiff::{SignedDuration, Timestamp};
-use policy::{Attempt, Settings, Tally, User};
+use policy::{Attempt, Failure, Settings, Tally, User};
 use rusqlite::{Connection, params};
 
-use super::{Error, Store, millis, source_key, timestamp};
+use super::{Error, Store, audit, challenge, millis, source_key, timestamp};
+use crate::audit::Entry;
 
 /// Stands for the user of those whom nobody named; no user's name is empty.
 const NAMELESS: &str = "";
@@ -112,23 +113,14 @@ impl Store {
         .await
     }
 
-    /// Gives back one check of somebody unnamed at the source of `attempt`: the host accepted it, or never heard of it.
-    /// What others from there had refused stays counted.
+    /// Gives back one check of somebody unnamed at the source of `attempt`, of which the host never heard. What others from
+    /// there had refused stays counted.
     ///
     /// # Errors
     /// Where the store does not answer; the check stays counted then.
     pub async fn refund_nameless(&self, attempt: &Attempt) -> Result<(), Error> {
         let (host, source) = (attempt.host.to_string(), source_key(attempt.source));
-        self.write(move |connection| {
-            connection
-                .prepare_cached(
-                    "DELETE FROM host_checks WHERE id =
-                     (SELECT max(id) FROM host_checks WHERE user = ?1 AND host = ?2 AND source = ?3)",
-                )?
-                .execute(params![NAMELESS, host, source])?;
-            Ok(())
-        })
-        .await
+        self.write(move |connection| refund(connection, &host, &source)).await
     }
 
     /// Gives back a check of which the host never heard.
@@ -143,27 +135,36 @@ impl Store {
         .await
     }
 
-    /// Forgets the checks of the user of `attempt` at its host, which has accepted one and with it forgotten its own count;
-    /// where `is_known`, notes where that was.
+    /// The host accepted a password of the user of `attempt`, by FTP or otherwise, and with it forgot its own count: clears
+    /// the tallies of refused passwords, forgets the checks at that host, and notes where an FTP client came from. Of
+    /// somebody unnamed it gives back one check. All of it is one write: whoever logs on in numbers waits for the disk.
     ///
     /// # Errors
-    /// Where the store does not answer; the checks stay counted then.
-    pub async fn forget_checks(&self, attempt: &Attempt, user: &User, is_known: bool) -> Result<(), Error> {
-        let (user, host) = (user.as_str().to_owned(), attempt.host.to_string());
-        let (source, at) = (source_key(attempt.source), millis(attempt.at));
+    /// Where the store does not answer; all stays counted then.
+    pub async fn password_accepted(&self, attempt: &Attempt, is_ftp: bool, entry: Entry) -> Result<(), Error> {
+        let (host, source) = (attempt.host.to_string(), source_key(attempt.source));
+        let attempt = attempt.clone();
         self.write(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM host_checks WHERE user = ?1 AND host = ?2")?
-                .execute(params![user, host])?;
-            if is_known {
-                connection
-                    .prepare_cached(
-                        "INSERT INTO host_sources (user, host, source, at) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT (user, host, source) DO UPDATE SET at = excluded.at",
-                    )?
-                    .execute(params![user, host, source, at])?;
+            match &attempt.user {
+                Some(user) => {
+                    challenge::clear(connection, user, &attempt, Failure::Password)?;
+                    let (user, at) = (user.as_str(), millis(attempt.at));
+                    connection
+                        .prepare_cached("DELETE FROM host_checks WHERE user = ?1 AND host = ?2")?
+                        .execute(params![user, host])?;
+                    if is_ftp {
+                        connection
+                            .prepare_cached(
+                                "INSERT INTO host_sources (user, host, source, at) VALUES (?1, ?2, ?3, ?4)
+                                 ON CONFLICT (user, host, source) DO UPDATE SET at = excluded.at",
+                            )?
+                            .execute(params![user, host, source, at])?;
+                    }
+                }
+                None if is_ftp => refund(connection, &host, &source)?,
+                None => {}
             }
-            Ok(())
+            audit::append(connection, &entry)
         })
         .await
     }
@@ -186,6 +187,17 @@ impl Store {
         })
         .await
     }
+}
+
+/// Gives back the latest check of those whom nobody named.
+fn refund(connection: &Connection, host: &str, source: &str) -> Result<(), Error> {
+    connection
+        .prepare_cached(
+            "DELETE FROM host_checks WHERE id =
+             (SELECT max(id) FROM host_checks WHERE user = ?1 AND host = ?2 AND source = ?3)",
+        )?
+        .execute(params![NAMELESS, host, source])?;
+    Ok(())
 }
 
 fn budget(

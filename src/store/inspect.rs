@@ -31,9 +31,8 @@ impl Store {
     /// # Errors
     /// What does not.
     pub async fn probe(&self) -> Result<(), Error> {
-        let found = Place::of(&self.place.path)?;
-        if found != self.place {
-            return Err(Error::Missing(format!("store any more at {}: another file is there", found.path.display())));
+        if !self.place.is_kept() {
+            return Err(Error::Gone(self.place.path.clone()));
         }
         // An empty transaction: it takes the lock that a writer takes, and puts nothing on the disk.
         self.write(|_| Ok(())).await?;
@@ -113,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn a_store_is_probed_where_it_stands() {
         let folder = Folder::new();
-        let (store, _) = store(&folder).await;
+        let (store, entry) = store(&folder).await;
         store.probe().await.unwrap();
         let locker = Connection::open(folder.path("s.db")).unwrap();
         locker.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -122,10 +121,13 @@ mod tests {
         locker.execute_batch("ROLLBACK").unwrap();
         store.probe().await.unwrap();
         std::fs::rename(folder.path("s.db"), folder.path("gone.db")).unwrap();
-        assert!(matches!(store.probe().await, Err(Error::Open { .. })));
+        assert!(matches!(store.probe().await, Err(Error::Gone(_))));
         std::fs::copy(folder.path("gone.db"), folder.path("s.db")).unwrap();
-        let replaced = store.probe().await.unwrap_err().to_string();
-        assert!(replaced.contains("another file is there"), "{replaced}");
+        assert!(matches!(store.probe().await, Err(Error::Gone(_))), "another file is in its place");
+        assert!(matches!(store.append(entry.clone()).await, Err(Error::Gone(_))), "nothing is written nobody finds");
+        assert!(matches!(store.latest_time().await, Err(Error::Gone(_))), "nor read");
+        std::fs::rename(folder.path("gone.db"), folder.path("s.db")).unwrap();
+        store.append(entry).await.unwrap();
     }
 
     #[tokio::test]

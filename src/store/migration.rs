@@ -3,11 +3,18 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Error, millis};
+use super::{Error, audit, millis};
 
 /// The steps, the first one is number 1. Steps that have been released are never changed.
-const STEPS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0020.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
+    include_str!("migrations/0010.sql"),
+    include_str!("migrations/0020.sql"),
+];
 
 /// The newest schema that this program knows.
 pub(super) fn known() -> i64 {
@@ -30,6 +37,7 @@ pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Err
         transaction.execute_batch(step)?;
         transaction.execute("INSERT INTO migrations (number, applied_at) VALUES (?1, ?2)", (number, millis(now)))?;
     }
+    audit::adopt(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

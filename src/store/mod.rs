@@ -1,22 +1,33 @@
-//! What outlives a connection: users, contacts, networks, service accounts, settings, challenges, failures, admissions and the audit, in SQLite.
+//! What outlives a connection: users, contacts, factors, networks, service accounts, settings, challenges, messages on their
+//! way, failures, admissions and the audit, in SQLite.
 //!
 //! ```text
-//!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit
+//!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit;
+//!                                            what nobody waits for lets others come along
 //!                 ──read───▶ reader thread   sees everything committed, by whichever process
 //! ```
 //!
 //! Invariants: what can be used up (tries, passcodes, budgets, repeat windows) is used up in one transaction that also
 //! writes the audit entry; an answer means that it is on the disk (WAL, `synchronous=FULL`). Every call has a time limit;
-//! a call that gave up is not carried out later unless it was already running. Several processes may use one file at
+//! a call that gave up is not carried out later unless it was already running. A file that was removed or replaced takes nothing. Several processes may use one file at
 //! once (`serve` and the command line): nothing is kept in memory between two calls, so that a change counts at once.
 
 mod account;
 mod audit;
+mod carrier;
 mod challenge;
+mod contact;
+mod emergency;
+mod enrolment;
+mod factor;
 mod hostcheck;
 mod inspect;
+mod message;
 mod migration;
+mod outbox;
 mod rule;
+mod sealed;
+mod sender;
 mod snapshot;
 mod user;
 
@@ -36,13 +47,22 @@ use tokio::sync::oneshot;
 use crate::metrics::{self, Call};
 use crate::system::Stopwatch;
 
-pub use audit::{Filter, Line};
-pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Sent, Taken};
+pub use audit::{Filter, Part, Reading, SinkState, Stub};
+pub use carrier::Carrier;
+pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Proven, Sent, Taken};
+pub use contact::{Confirmed, Contact, NewContact};
+pub use emergency::{OneTimeCode, Override};
+pub use enrolment::{PendingEnrolment, Ticket, Waiting};
+pub use factor::{Change, FACTORS_MAX, NewFactor};
 pub use hostcheck::Budget;
 pub use inspect::{Inspection, inspect};
+pub use message::{Stationery, StoredText};
+pub use outbox::{Claimed, DOWN_AFTER, Kind, Parcel, Settlement, State, Turn, Whereabouts, Word};
 pub use rule::StoredSetting;
-pub use snapshot::Snapshot;
-pub use user::{CONTACTS_MAX, Contact, UserRecord};
+pub use sealed::Resealed;
+pub use sender::{Health, Queue, SenderStatus, Switch, WorkerSeen};
+pub use snapshot::{Means, Snapshot};
+pub use user::UserRecord;
 
 /// How long a call may take, waiting included.
 pub const CALL_MAX: Duration = Duration::from_secs(3);
@@ -52,6 +72,8 @@ const BUSY_MAX: Duration = Duration::from_secs(2);
 const WAITING_MAX: usize = 4096;
 /// How many calls share one commit.
 const BATCH_MAX: usize = 64;
+/// How long a call of [`Store::patient`] waits for others to share its commit with.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Why the store did not do something.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +111,9 @@ pub enum Error {
     /// The store's thread has ended.
     #[error("the store is closed")]
     Closed,
+    /// The file was removed, or another one is in its place: what is written now nobody finds again.
+    #[error("the store {} was removed or replaced while it was open; put it back, and restart", .0.display())]
+    Gone(PathBuf),
     /// SQLite says no.
     #[error("the store failed: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -104,9 +129,15 @@ pub enum Error {
     /// No more of these can be added.
     #[error("{0}")]
     Full(String),
+    /// What is to be removed is needed.
+    #[error("{0}")]
+    InUse(String),
+    /// A secret could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] crate::seal::SealError),
     /// A setting was not taken.
     #[error(transparent)]
-    Setting(#[from] policy::rule::SettingError),
+    Setting(#[from] policy::setting::SettingError),
 }
 
 impl Error {
@@ -120,9 +151,12 @@ impl Error {
             | Self::Slow
             | Self::Overloaded
             | Self::Closed
+            | Self::Gone(_)
             | Self::Sqlite(_)
             | Self::Unreadable(_) => true,
-            Self::Exists(_) | Self::Missing(_) | Self::Full(_) | Self::Setting(_) => false,
+            Self::Exists(_) | Self::Missing(_) | Self::Full(_) | Self::InUse(_) | Self::Seal(_) | Self::Setting(_) => {
+                false
+            }
         }
     }
 }
@@ -134,9 +168,17 @@ pub struct Store {
     reader: SyncSender<Box<dyn Job>>,
     call_max: Duration,
     place: Place,
+    is_patient: bool,
 }
 
 impl Store {
+    /// The same store, for what nobody waits for: its writes are carried out together with the next ones, or after
+    /// a moment. Each commit is a wait for the disk, and there is one disk.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { is_patient: true, ..self.clone() }
+    }
+
     /// Opens the store in the file `path`, makes it (mode 0600) where there is none, and brings its schema up to date.
     ///
     /// # Errors
@@ -154,11 +196,13 @@ impl Store {
         migration::run(&mut writer, now)?;
         let reader = connect(path)?;
         reader.pragma_update(None, "query_only", true)?;
+        let place = Place::of(path)?;
         Ok(Self {
-            writer: start("store-writer", writer, "BEGIN IMMEDIATE", BATCH_MAX, path)?,
-            reader: start("store-reader", reader, "BEGIN DEFERRED", 1, path)?,
+            writer: start("store-writer", writer, "BEGIN IMMEDIATE", BATCH_MAX, place.clone())?,
+            reader: start("store-reader", reader, "BEGIN DEFERRED", 1, place.clone())?,
             call_max: CALL_MAX,
-            place: Place::of(path)?,
+            place,
+            is_patient: false,
         })
     }
 
@@ -199,7 +243,7 @@ impl Store {
             Call::Write => &self.writer,
         };
         let (reply, answer) = oneshot::channel();
-        let call = Pending { work: Some(work), result: None, reply };
+        let call = Pending { work: Some(work), result: None, reply, is_patient: self.is_patient };
         thread.try_send(Box::new(call)).map_err(|error| match error {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Disconnected(_) => Error::Closed,
@@ -224,6 +268,11 @@ impl Place {
     fn of(path: &Path) -> Result<Self, Error> {
         let metadata = fs::metadata(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), device: metadata.dev(), number: metadata.ino() })
+    }
+
+    /// Whether the file is still the one that was opened.
+    fn is_kept(&self) -> bool {
+        Self::of(&self.path).is_ok_and(|found| found == *self)
     }
 }
 
@@ -254,6 +303,8 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 trait Job: Send {
     /// Whether nobody waits for it any more.
     fn is_abandoned(&self) -> bool;
+    /// Whether it may wait for others to come along.
+    fn is_patient(&self) -> bool;
     /// Does the work; whether it succeeded.
     fn run(&mut self, connection: &Connection) -> bool;
     /// Sends the result, or that the transaction failed.
@@ -264,11 +315,16 @@ struct Pending<F, T> {
     work: Option<F>,
     result: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
+    is_patient: bool,
 }
 
 impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Job for Pending<F, T> {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
+    }
+
+    fn is_patient(&self) -> bool {
+        self.is_patient
     }
 
     fn run(&mut self, connection: &Connection) -> bool {
@@ -292,29 +348,37 @@ fn start(
     connection: Connection,
     begin: &'static str,
     batch_max: usize,
-    path: &Path,
+    place: Place,
 ) -> Result<SyncSender<Box<dyn Job>>, Error> {
     let (sender, receiver) = mpsc::sync_channel(WAITING_MAX);
+    let path = place.path.clone();
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || work(&connection, &receiver, begin, batch_max))
-        .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        .spawn(move || work(&connection, &receiver, begin, batch_max, &place))
+        .map_err(|source| Error::Open { path, source })?;
     Ok(sender)
 }
 
-fn work(connection: &Connection, receiver: &Receiver<Box<dyn Job>>, begin: &str, batch_max: usize) {
+fn work(connection: &Connection, receiver: &Receiver<Box<dyn Job>>, begin: &str, batch_max: usize, place: &Place) {
     while let Ok(first) = receiver.recv() {
         let mut jobs = vec![first];
         jobs.extend(receiver.try_iter().take(batch_max - 1));
-        let committed = transact(connection, begin, &mut jobs);
+        if batch_max > 1
+            && jobs.iter().all(|job| job.is_patient())
+            && let Ok(next) = receiver.recv_timeout(PATIENCE)
+        {
+            jobs.push(next);
+            jobs.extend(receiver.try_iter().take(batch_max.saturating_sub(jobs.len())));
+        }
+        let committed = transact(connection, begin, place, &mut jobs);
         for job in jobs {
-            job.answer(committed.as_ref().err().map(retell));
+            job.answer(committed.as_ref().err().map(Failed::retell));
         }
     }
 }
 
 /// One transaction for all of `jobs`; a job that fails takes back its own work only.
-fn transact(connection: &Connection, begin: &str, jobs: &mut [Box<dyn Job>]) -> Result<(), rusqlite::Error> {
+fn transact(connection: &Connection, begin: &str, place: &Place, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
     connection.execute_batch(begin)?;
     let done = jobs.iter_mut().filter(|job| !job.is_abandoned()).try_for_each(|job| {
         connection.execute_batch("SAVEPOINT job")?;
@@ -323,7 +387,11 @@ fn transact(connection: &Connection, begin: &str, jobs: &mut [Box<dyn Job>]) -> 
         }
         connection.execute_batch("RELEASE job")
     });
-    let committed = done.and_then(|()| connection.execute_batch("COMMIT"));
+    // Looked at last: SQLite itself would go on with a file that has no name any more.
+    let kept = done
+        .map_err(Failed::from)
+        .and_then(|()| if place.is_kept() { Ok(()) } else { Err(Failed::Gone(place.path.clone())) });
+    let committed = kept.and_then(|()| Ok(connection.execute_batch("COMMIT")?));
     if committed.is_err() && !connection.is_autocommit() {
         // The transaction must not stay open; should this fail as well, the next BEGIN fails, and everybody is refused.
         let _ = connection.execute_batch("ROLLBACK");
@@ -331,11 +399,28 @@ fn transact(connection: &Connection, begin: &str, jobs: &mut [Box<dyn Job>]) -> 
     committed
 }
 
-/// The failure of a transaction, once for each call in it.
-fn retell(error: &rusqlite::Error) -> Error {
-    match error.sqlite_error() {
-        Some(code) => Error::Sqlite(rusqlite::Error::SqliteFailure(*code, Some(error.to_string()))),
-        None => Error::Closed,
+/// Why there was no transaction.
+enum Failed {
+    Gone(PathBuf),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Failed {
+    /// The same, once for each call in it.
+    fn retell(&self) -> Error {
+        match self {
+            Self::Gone(path) => Error::Gone(path.clone()),
+            Self::Sqlite(error) => match error.sqlite_error() {
+                Some(code) => Error::Sqlite(rusqlite::Error::SqliteFailure(*code, Some(error.to_string()))),
+                None => Error::Closed,
+            },
+        }
     }
 }
 

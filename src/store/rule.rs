@@ -1,9 +1,12 @@
-//! Networks and settings.
+//! Networks, modes and settings.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use policy::rule::{Block, SETTINGS};
-use policy::{Network, Networks, Rules, Service, Setting, Settings, Treatment};
-use rusqlite::{Connection, OptionalExtension, params};
+use policy::account::Schedule;
+use policy::setting::SETTINGS;
+use policy::{Enforcement, Mode, Network, Networks, Rules, Service, Setting, Settings};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Error, Store, account, audit, millis, timestamp};
 use crate::audit::Entry;
@@ -28,30 +31,91 @@ impl Store {
         self.read(rules).await
     }
 
-    /// Adds a network and gives its number.
+    /// Adds a network, whatever its number says, and gives its number.
     ///
     /// # Errors
-    /// [`Error::Exists`] where the service has a rule for exactly this block, or the store does not answer.
-    pub async fn add_network(
-        &self,
-        service: Service,
-        block: Block,
-        treatment: Treatment,
-        comment: String,
-        entry: Entry,
-    ) -> Result<i64, Error> {
+    /// [`Error::Exists`] where there is a rule for exactly this already, or the store does not answer.
+    pub async fn add_network(&self, network: Network, entry: Entry) -> Result<i64, Error> {
         self.write(move |connection| {
-            let id = connection
-                .query_row(
-                    "INSERT INTO networks (service, block, treatment, comment, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT DO NOTHING RETURNING id",
-                    params![service.as_str(), block.to_string(), treatment.as_str(), comment, millis(entry.at)],
-                    |row| row.get(0),
-                )
-                .optional()?
-                .ok_or_else(|| Error::Exists(format!("a {service} rule for {block}")))?;
+            let id = insert(connection, &network, entry.at)?
+                .ok_or_else(|| Error::Exists(format!("a {} rule for {}", network.service, network.block)))?;
             audit::append(connection, &Entry { rule: Some(id), ..entry })?;
             Ok(id)
+        })
+        .await
+    }
+
+    /// Has `network` count in place of what stands under its number.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Exists`], or the store does not answer.
+    pub async fn change_network(&self, network: Network, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            let (days, hours) = written(network.schedule);
+            let changed = connection.execute(
+                "UPDATE OR IGNORE networks SET service = ?2, host = ?3, block = ?4, days = ?5, hours = ?6, treatment = ?7,
+                                               enrolment = ?8, logging = ?9, review = ?10, comment = ?11 WHERE id = ?1",
+                params![
+                    network.id,
+                    network.service.as_str(),
+                    network.host.as_deref().unwrap_or_default(),
+                    network.block.to_string(),
+                    days,
+                    hours,
+                    network.treatment.as_str(),
+                    network.enrolment,
+                    network.logging.map(policy::Logging::as_str),
+                    network.review.map(|date| date.to_string()),
+                    network.comment
+                ],
+            )?;
+            if changed == 0 {
+                let known: bool = connection.query_row(
+                    "SELECT EXISTS (SELECT 1 FROM networks WHERE id = ?1)",
+                    [network.id],
+                    |row| row.get(0),
+                )?;
+                return Err(if known {
+                    Error::Exists(format!("a {} rule for {}", network.service, network.block))
+                } else {
+                    Error::Missing(format!("network {}", network.id))
+                });
+            }
+            audit::append(connection, &Entry { rule: Some(network.id), ..entry })
+        })
+        .await
+    }
+
+    /// Has decisions for a service, a host, or both bind or not, apart from the setting; `None`: as the setting says.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where there was nothing apart, or the store does not answer.
+    pub async fn set_mode(
+        &self,
+        service: Option<Service>,
+        host: Option<String>,
+        enforcement: Option<Enforcement>,
+        entry: Entry,
+    ) -> Result<(), Error> {
+        self.write(move |connection| {
+            let (service, host) = (service.map_or("", Service::as_str), host.unwrap_or_default());
+            match enforcement {
+                Some(enforcement) => {
+                    connection.execute(
+                        "INSERT INTO modes (service, host, enforcement, changed_at) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT DO UPDATE SET enforcement = excluded.enforcement, changed_at = excluded.changed_at",
+                        params![service, host, enforcement.as_str(), millis(entry.at)],
+                    )?;
+                }
+                None => {
+                    let gone =
+                        connection.execute("DELETE FROM modes WHERE service = ?1 AND host = ?2", [service, &host])?;
+                    if gone == 0 {
+                        return Err(Error::Missing("mode for that".to_owned()));
+                    }
+                }
+            }
+            audit::append(connection, &entry)
         })
         .await
     }
@@ -118,7 +182,7 @@ impl Store {
     /// [`Error::Setting`] where there is no such setting, or the store does not answer.
     pub async fn reset_setting(&self, name: String, entry: Entry) -> Result<(), Error> {
         self.write(move |connection| {
-            policy::rule::find(&name)?;
+            policy::setting::find(&name)?;
             connection.execute("DELETE FROM settings WHERE name = ?1", [&name])?;
             audit::append(connection, &entry)
         })
@@ -128,22 +192,90 @@ impl Store {
 
 /// The rules as they stand.
 pub(super) fn rules(connection: &Connection) -> Result<Rules, Error> {
-    let mut statement =
-        connection.prepare_cached("SELECT id, service, block, treatment, comment FROM networks ORDER BY id")?;
-    let mut rows = statement.query([])?;
-    let mut networks = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (service, block, treatment): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
-        networks.push(Network {
-            id: row.get(0)?,
-            service: service.parse().map_err(|_| Error::Unreadable("service of a network"))?,
-            block: block.parse().map_err(|_| Error::Unreadable("network"))?,
-            treatment: treatment.parse().map_err(|_| Error::Unreadable("treatment of a network"))?,
-            comment: row.get(4)?,
-        });
-    }
+    let networks = connection
+        .prepare_cached("SELECT * FROM networks ORDER BY id")?
+        .query_and_then([], network)?
+        .collect::<Result<_, Error>>()?;
+    let modes = connection
+        .prepare_cached("SELECT service, host, enforcement FROM modes ORDER BY host, service")?
+        .query_and_then([], |row| {
+            let (service, host, enforcement): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Mode {
+                service: optional(&service, "service of a mode")?,
+                host: (!host.is_empty()).then(|| host.into()),
+                enforcement: enforcement.parse().map_err(|_| Error::Unreadable("mode"))?,
+            })
+        })?
+        .collect::<Result<_, Error>>()?;
     let accounts = account::accounts(connection)?;
-    Ok(Rules { settings: settings(connection)?, networks: Networks::new(networks), accounts })
+    Ok(Rules { settings: settings(connection)?, networks: Networks::new(networks), accounts, modes })
+}
+
+fn insert(connection: &Connection, network: &Network, now: Timestamp) -> Result<Option<i64>, Error> {
+    let (days, hours) = written(network.schedule);
+    let id = connection
+        .query_row(
+            "INSERT INTO networks (service, host, block, days, hours, treatment, enrolment, logging, review, comment,
+                                   created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING RETURNING id",
+            params![
+                network.service.as_str(),
+                network.host.as_deref().unwrap_or_default(),
+                network.block.to_string(),
+                days,
+                hours,
+                network.treatment.as_str(),
+                network.enrolment,
+                network.logging.map(policy::Logging::as_str),
+                network.review.map(|date| date.to_string()),
+                network.comment,
+                millis(now)
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(id)
+}
+
+/// A schedule as it stands in the store: nothing for always.
+fn written(schedule: Option<Schedule>) -> (String, String) {
+    schedule.map(|schedule| (schedule.days.to_string(), schedule.hours.to_string())).unwrap_or_default()
+}
+
+/// A network rule. One that cannot be read is an error: a condition left out could open the gate.
+fn network(row: &Row<'_>) -> Result<Network, Error> {
+    let text = |column: &str| row.get::<_, String>(column);
+    let (days, hours, host) = (text("days")?, text("hours")?, text("host")?);
+    let schedule = if days.is_empty() && hours.is_empty() {
+        None
+    } else {
+        Some(Schedule {
+            days: days.parse().map_err(|_| Error::Unreadable("days of a network"))?,
+            hours: hours.parse().map_err(|_| Error::Unreadable("hours of a network"))?,
+        })
+    };
+    let logging: Option<String> = row.get("logging")?;
+    let review: Option<String> = row.get("review")?;
+    Ok(Network {
+        id: row.get("id")?,
+        service: text("service")?.parse().map_err(|_| Error::Unreadable("service of a network"))?,
+        host: (!host.is_empty()).then(|| Arc::from(host)),
+        block: text("block")?.parse().map_err(|_| Error::Unreadable("network"))?,
+        schedule,
+        treatment: text("treatment")?.parse().map_err(|_| Error::Unreadable("treatment of a network"))?,
+        enrolment: row.get("enrolment")?,
+        logging: optional(&logging.unwrap_or_default(), "logging of a network")?,
+        review: optional(&review.unwrap_or_default(), "review date of a network")?,
+        comment: text("comment")?,
+    })
+}
+
+/// What `text` says; nothing where it is empty.
+pub(super) fn optional<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<Option<T>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| Error::Unreadable(what))
 }
 
 /// The settings as they stand. One that cannot be read is an error: to guess at it could open the gate.

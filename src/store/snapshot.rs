@@ -1,22 +1,47 @@
 //! All that bears on one attempt, read at once.
 
-use policy::{Admission, Attempt, History, Rules, Scope, Standing, Way};
+use policy::{Admission, Attempt, Factor, Factors, History, Rules, Scope, Way};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::user::{contacts, tally, way};
-use super::{Contact, Error, Store, rule, source_key, timestamp};
+use super::contact::contacts;
+use super::user::{standing, tally, way};
+use super::{Contact, Error, Store, emergency, factor, rule, sender, source_key, timestamp};
+use crate::factor::Record;
 
-/// Rules, history and the contact to send to, all of one moment.
+/// Rules, history and what the user can prove with, all of one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The rules.
     pub rules: Rules,
     /// The history.
     pub history: History,
-    /// Where the user's passcodes go: the oldest contact.
-    pub contact: Option<Contact>,
+    /// What the user can prove with.
+    pub means: Means,
     /// In which way the user gives passcodes by FTP; `None`: as the listener says.
     pub way: Option<Way>,
+}
+
+/// What a user can prove with, all of it that counts.
+#[derive(Debug, Clone, Default)]
+pub struct Means {
+    /// Where passcodes can be sent, in the user's order.
+    pub contacts: Vec<Contact>,
+    /// Factors of the user's own, the oldest first.
+    pub factors: Vec<Record>,
+    /// Whether there is a code from an administrator.
+    pub code: bool,
+    /// Whether nothing is sent now.
+    pub stopped: bool,
+}
+
+impl Means {
+    /// Of which kinds they are.
+    #[must_use]
+    pub fn factors(&self) -> Factors {
+        let sent = self.contacts.iter().map(|contact| contact.kind.factor());
+        let own = self.factors.iter().map(Record::kind);
+        sent.chain(own).chain(self.code.then_some(Factor::OneTime)).collect()
+    }
 }
 
 impl Store {
@@ -32,20 +57,26 @@ impl Store {
 fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Error> {
     let source = source_key(attempt.source);
     let mut history = History { source_tally: tally(connection, Scope::Source, "", &source)?, ..History::default() };
-    let (mut contact, mut given) = (None, None);
+    let (mut means, mut given) = (Means::default(), None);
     if let Some(user) = &attempt.user {
         let name = user.as_str();
-        let registered: Option<(bool, bool, String)> = connection
-            .prepare_cached("SELECT enabled, always, way FROM users WHERE name = ?1")?
-            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        if let Some((enabled, always, name)) = registered {
-            let held = contacts(connection, user)?;
-            let count = u32::try_from(held.len()).unwrap_or(u32::MAX);
-            history.user = Some(Standing { enabled, always, contacts: count });
-            contact = held.into_iter().next();
-            given = way(&name)?;
+        let registered = connection
+            .prepare_cached("SELECT * FROM users WHERE name = ?1")?
+            .query_and_then([name], |row| Ok::<_, Error>((standing(row)?, way(&row.get::<_, String>("way")?)?)))?
+            .next()
+            .transpose()?;
+        if let Some((mut standing, own)) = registered {
+            means.contacts = contacts(connection, user)?;
+            means.contacts.retain(|contact| contact.verified_at.is_some());
+            means.factors = factor::factors(connection, user)?;
+            means.factors.retain(Record::counts);
+            means.stopped = sender::is_stopped(connection)?;
+            means.code = emergency::has_code(connection, user, attempt.at)?;
+            standing.factors = means.factors();
+            history.user = Some(standing);
+            given = own;
         }
+        history.emergency = emergency::latest(connection, user)?;
         history.user_tally = tally(connection, Scope::User, name, "")?;
         history.pair_tally = tally(connection, Scope::Pair, name, &source)?;
         let admission: Option<(i64, u32)> = connection
@@ -61,5 +92,5 @@ fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Erro
             history.admission = Some(Admission { since: timestamp(since)?, uses });
         }
     }
-    Ok(Snapshot { rules: rule::rules(connection)?, history, contact, way: given })
+    Ok(Snapshot { rules: rule::rules(connection)?, history, means, way: given })
 }

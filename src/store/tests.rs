@@ -14,6 +14,11 @@ fn user() -> User {
     "ANNA".parse().unwrap()
 }
 
+/// An address for which an administrator vouches.
+fn vouched(address: &str) -> NewContact {
+    NewContact::vouched(policy::ContactKind::Email, address)
+}
+
 fn entry(system: &System) -> Entry {
     Entry::new(system.now(), "node", Event::Changed, Outcome::Noted)
 }
@@ -27,6 +32,7 @@ fn attempt(system: &System) -> Attempt {
         at: system.now(),
         local: system.now().to_zoned(jiff::tz::TimeZone::UTC).datetime(),
         certificate: None,
+        can_enrol: true,
     }
 }
 
@@ -151,17 +157,27 @@ async fn users_and_contacts() {
     let store = open(&folder, &system).await;
     let entry = || entry(&system);
     assert!(matches!(store.user(user()).await, Err(Error::Missing(_))));
-    assert!(matches!(store.add_contact(user(), "a@example.com".to_owned(), entry()).await, Err(Error::Missing(_))));
+    assert!(matches!(
+        store.add_contact(user(), vouched("a@example.com"), entry(), Vec::new()).await,
+        Err(Error::Missing(_))
+    ));
     store.add_user(user(), false, "Accounts".to_owned(), entry()).await.unwrap();
     assert!(matches!(store.add_user(user(), false, String::new(), entry()).await, Err(Error::Exists(_))));
     for number in 1..=4 {
-        let id = store.add_contact(user(), format!("a{number}@example.com"), entry()).await.unwrap();
+        let id =
+            store.add_contact(user(), vouched(&format!("a{number}@example.com")), entry(), Vec::new()).await.unwrap();
         assert_eq!(id, number);
     }
-    assert!(matches!(store.add_contact(user(), "A1@EXAMPLE.com".to_owned(), entry()).await, Err(Error::Exists(_))));
-    assert!(matches!(store.add_contact(user(), "a5@example.com".to_owned(), entry()).await, Err(Error::Full(_))));
-    store.remove_contact(user(), 1, entry()).await.unwrap();
-    assert!(matches!(store.remove_contact(user(), 1, entry()).await, Err(Error::Missing(_))));
+    assert!(matches!(
+        store.add_contact(user(), vouched("A1@EXAMPLE.com"), entry(), Vec::new()).await,
+        Err(Error::Exists(_))
+    ));
+    assert!(matches!(
+        store.add_contact(user(), vouched("a5@example.com"), entry(), Vec::new()).await,
+        Err(Error::Full(_))
+    ));
+    store.remove_contact(user(), 1, entry(), Vec::new()).await.unwrap();
+    assert!(matches!(store.remove_contact(user(), 1, entry(), Vec::new()).await, Err(Error::Missing(_))));
     store.set_user_enabled(user(), false, entry()).await.unwrap();
     store.set_user_always(user(), true, entry()).await.unwrap();
     let record = store.user(user()).await.unwrap();
@@ -169,7 +185,7 @@ async fn users_and_contacts() {
     assert_eq!(record.contacts[0].address, "a2@example.com");
     assert!(!serde_json::to_string(&record.contacts).unwrap().contains("a2@"), "masked");
     let snapshot = store.snapshot(attempt(&system)).await.unwrap();
-    assert_eq!(snapshot.contact, Some(record.contacts[0].clone()));
+    assert_eq!(snapshot.means.contacts.first(), Some(&record.contacts[0]));
     store.remove_user(user(), entry()).await.unwrap();
     assert!(matches!(store.remove_user(user(), entry()).await, Err(Error::Missing(_))));
     assert!(store.users().await.unwrap().is_empty());
@@ -186,13 +202,9 @@ async fn rules_count_at_once_for_everybody() {
     let (serve, cli) = (open(&folder, &system).await, open(&folder, &system).await);
     let entry = || entry(&system);
     let add = |block: &str| {
-        cli.add_network(
-            policy::Service::Telnet,
-            block.parse().unwrap(),
-            policy::Treatment::Exempt,
-            "office".to_owned(),
-            entry(),
-        )
+        let network =
+            policy::Network::new(0, policy::Service::Telnet, block.parse().unwrap(), policy::Treatment::Exempt);
+        cli.add_network(policy::Network { comment: "office".to_owned(), ..network }, entry())
     };
     let id = add("203.0.113.0/24").await.unwrap();
     assert!(matches!(add("203.0.113.0-203.0.113.255").await, Err(Error::Exists(_))), "the same block");
@@ -273,6 +285,18 @@ async fn writes_share_commits() {
     let rate = 1600.0 / started.elapsed().as_secs_f64();
     println!("{rate:.0} durable entries a second from 32 tasks");
     assert_eq!(store.newest_entry().await.unwrap(), 1600);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_lets_others_come_along_and_is_written_all_the_same() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let (patient, other) = (store.patient(), store.clone());
+    let (one, two) = tokio::join!(patient.append(entry(&system)), other.append(entry(&system)));
+    one.and(two).unwrap();
+    assert_eq!(store.newest_entry().await.unwrap(), 2, "in the order in which they came");
+    patient.append(entry(&system)).await.unwrap();
+    assert_eq!(store.newest_entry().await.unwrap(), 3, "with nobody else about");
 }
 
 #[tokio::test]

@@ -1,35 +1,15 @@
-//! Users and their contacts.
+//! Users.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use policy::{Tally, User, Way};
+use policy::{Factors, Language, Logging, Standing, Tally, User, Way};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
 
-use super::{Error, Store, audit, millis, source_key, timestamp};
+use super::contact::{Contact, contacts};
+use super::rule::optional;
+use super::{Error, Store, audit, message, millis, source_key, timestamp};
 use crate::audit::Entry;
-
-/// How many contacts a user may have.
-pub const CONTACTS_MAX: usize = 4;
-
-/// Where a passcode can be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Contact {
-    /// Its number.
-    pub id: i64,
-    /// The e-mail address.
-    #[serde(serialize_with = "masked")]
-    pub address: String,
-    /// When it was added.
-    pub created_at: Timestamp,
-    /// When a passcode was last sent there.
-    pub sent_at: Option<Timestamp>,
-}
-
-fn masked<S: serde::Serializer>(address: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&policy::challenge::mask(address))
-}
 
 /// A registered user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +22,21 @@ pub struct UserRecord {
     pub always: bool,
     /// In which way the user gives passcodes by FTP; `None`: as the listener says.
     pub way: Option<Way>,
+    /// Which factors the user may use.
+    pub allowed: Factors,
+    /// Whether the user may enrol; `None`: as network and setting say.
+    pub enrolment: Option<bool>,
+    /// How long the user's repeat windows are, in minutes; `None`: as the setting says.
+    pub repeat: Option<u32>,
+    /// Which audit entries about the user are passed on; `None`: as network and sink say.
+    pub logging: Option<Logging>,
     /// An administrator's words.
     pub comment: String,
     /// When the user was added.
     pub created_at: Timestamp,
-    /// The contacts, the oldest first; the first one is sent the passcodes.
+    /// The language of the user's messages; `None`: the setting's.
+    pub language: Option<Language>,
+    /// The contacts, in the user's order.
     pub contacts: Vec<Contact>,
     /// Failures in a row, wherever from.
     pub tally: Tally,
@@ -127,9 +117,52 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], or the store does not answer.
     pub async fn set_user_way(&self, user: User, way: Option<Way>, entry: Entry) -> Result<(), Error> {
+        self.set_user("UPDATE users SET way = ?2 WHERE name = ?1", user, way.map_or("", Way::as_str), entry).await
+    }
+
+    /// Says which factors a user may use.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_factors(&self, user: User, allowed: Factors, entry: Entry) -> Result<(), Error> {
+        let value = if allowed == Factors::ALL { String::new() } else { allowed.to_string() };
+        self.set_user("UPDATE users SET factors = ?2 WHERE name = ?1", user, value, entry).await
+    }
+
+    /// Says whether a user may enrol; `None`: as network and setting say.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_enrolment(&self, user: User, enrolment: Option<bool>, entry: Entry) -> Result<(), Error> {
+        self.set_user("UPDATE users SET enrolment = ?2 WHERE name = ?1", user, enrolment, entry).await
+    }
+
+    /// Says how long a user's repeat windows are; `None`: as the setting says.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_repeat(&self, user: User, minutes: Option<u32>, entry: Entry) -> Result<(), Error> {
+        self.set_user("UPDATE users SET repeat = ?2 WHERE name = ?1", user, minutes, entry).await
+    }
+
+    /// Says which audit entries about a user are passed on; `None`: as network and sink say.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or the store does not answer.
+    pub async fn set_user_logging(&self, user: User, logging: Option<Logging>, entry: Entry) -> Result<(), Error> {
+        let value = logging.map(Logging::as_str);
+        self.set_user("UPDATE users SET logging = ?2 WHERE name = ?1", user, value, entry).await
+    }
+
+    async fn set_user<T: rusqlite::ToSql + Send + 'static>(
+        &self,
+        sql: &'static str,
+        user: User,
+        value: T,
+        entry: Entry,
+    ) -> Result<(), Error> {
         self.write(move |connection| {
-            let way = way.map_or("", Way::as_str);
-            if connection.execute("UPDATE users SET way = ?2 WHERE name = ?1", params![user.as_str(), way])? == 0 {
+            if connection.execute(sql, params![user.as_str(), value])? == 0 {
                 return Err(missing(&user));
             }
             audit::append(connection, &entry)
@@ -204,64 +237,16 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT lower(substr(address, instr(address, '@') + 1)) AS domain, count(*) FROM contacts
-                 GROUP BY domain ORDER BY domain",
+                 WHERE kind = 'email' AND verified_at IS NOT NULL GROUP BY domain ORDER BY domain",
             )?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
-
-    /// Adds a contact and gives its number.
-    ///
-    /// # Errors
-    /// [`Error::Missing`], [`Error::Exists`], [`Error::Full`], or the store does not answer.
-    pub async fn add_contact(&self, user: User, address: String, entry: Entry) -> Result<i64, Error> {
-        self.write(move |connection| {
-            let known: bool = connection.query_row(
-                "SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1)",
-                [user.as_str()],
-                |row| row.get(0),
-            )?;
-            if !known {
-                return Err(missing(&user));
-            }
-            let held = contacts(connection, &user)?;
-            if held.iter().any(|contact| contact.address.eq_ignore_ascii_case(&address)) {
-                return Err(Error::Exists(format!("this contact of {user}")));
-            }
-            if held.len() >= CONTACTS_MAX {
-                return Err(Error::Full(format!("{user} has {CONTACTS_MAX} contacts, which is the most")));
-            }
-            let id = connection.query_row(
-                "INSERT INTO contacts (user, kind, address, created_at) VALUES (?1, 'email', ?2, ?3) RETURNING id",
-                params![user.as_str(), address, millis(entry.at)],
-                |row| row.get(0),
-            )?;
-            audit::append(connection, &entry)?;
-            Ok(id)
-        })
-        .await
-    }
-
-    /// Removes a contact of a user.
-    ///
-    /// # Errors
-    /// [`Error::Missing`], or the store does not answer.
-    pub async fn remove_contact(&self, user: User, id: i64, entry: Entry) -> Result<(), Error> {
-        self.write(move |connection| {
-            let gone =
-                connection.execute("DELETE FROM contacts WHERE user = ?1 AND id = ?2", params![user.as_str(), id])?;
-            if gone == 0 {
-                return Err(Error::Missing(format!("contact {id} of {user}")));
-            }
-            audit::append(connection, &entry)
-        })
-        .await
-    }
 }
 
-fn missing(user: &User) -> Error {
+pub(super) fn missing(user: &User) -> Error {
     Error::Missing(format!("user {user}"))
 }
 
@@ -276,10 +261,16 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
     while let Some(row) = rows.next()? {
         locked_from.push((row.get(0)?, timestamp(row.get(1)?)?));
     }
+    let Standing { enabled, always, allowed, enrolment, repeat, logging, .. } = standing(row)?;
     Ok(UserRecord {
-        enabled: row.get("enabled")?,
-        always: row.get("always")?,
+        enabled,
+        always,
+        allowed,
+        enrolment,
+        repeat,
+        logging,
         way: way(&row.get::<_, String>("way")?)?,
+        language: message::language(&row.get::<_, String>("language")?)?,
         comment: row.get("comment")?,
         created_at: timestamp(row.get("created_at")?)?,
         contacts: contacts(connection, &name)?,
@@ -289,30 +280,35 @@ fn record(connection: &Connection, row: &Row<'_>) -> Result<UserRecord, Error> {
     })
 }
 
+/// What a row of `users` says of its user; the factors are not in it.
+pub(super) fn standing(row: &Row<'_>) -> Result<Standing, Error> {
+    let (allowed, logging): (String, Option<String>) = (row.get("factors")?, row.get("logging")?);
+    Ok(Standing {
+        enabled: row.get("enabled")?,
+        always: row.get("always")?,
+        factors: Factors::NONE,
+        allowed: optional(&allowed, "factors of a user")?.unwrap_or(Factors::ALL),
+        enrolment: row.get("enrolment")?,
+        repeat: row.get("repeat")?,
+        logging: optional(&logging.unwrap_or_default(), "logging of a user")?,
+    })
+}
+
+/// What stands in the store of a user, but for the factors; `None`: not registered.
+pub(super) fn standing_of(connection: &Connection, user: &User) -> Result<Option<Standing>, Error> {
+    connection
+        .prepare_cached("SELECT * FROM users WHERE name = ?1")?
+        .query_and_then([user.as_str()], standing)?
+        .next()
+        .transpose()
+}
+
 /// The way that stands in the store; nothing: none of the user's own.
 pub(super) fn way(text: &str) -> Result<Option<Way>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| Error::Unreadable("way of giving passcodes"))
-}
-
-/// The contacts of a user, the oldest first.
-pub(super) fn contacts(connection: &Connection, user: &User) -> Result<Vec<Contact>, Error> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, address, created_at, sent_at FROM contacts WHERE user = ?1 ORDER BY id")?;
-    let mut rows = statement.query([user.as_str()])?;
-    let mut contacts = Vec::new();
-    while let Some(row) = rows.next()? {
-        let sent_at: Option<i64> = row.get(3)?;
-        contacts.push(Contact {
-            id: row.get(0)?,
-            address: row.get(1)?,
-            created_at: timestamp(row.get(2)?)?,
-            sent_at: sent_at.map(timestamp).transpose()?,
-        });
-    }
-    Ok(contacts)
 }
 
 /// The failures in a row of `scope`; `user` or `source` is empty where the scope does not know it.

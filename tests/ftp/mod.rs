@@ -15,6 +15,6 @@ mod clients;
 mod files;
 mod outages;
 mod puppet;
-mod scripts;
+pub(crate) mod scripts;
 mod server;
 mod stage;

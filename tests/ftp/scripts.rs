@@ -36,22 +36,22 @@ use crate::support::{files, root};
 
 /// A conversation.
 #[derive(Debug, Clone)]
-struct Script {
-    name: String,
-    settings: Settings,
+pub(crate) struct Script {
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
     /// What the gate does at once.
     first: Vec<String>,
-    steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone)]
-struct Step {
+pub(crate) struct Step {
     line: usize,
-    given: Happening,
+    pub(crate) given: Happening,
     expected: Vec<String>,
 }
 
-fn scripts() -> Vec<Script> {
+pub(crate) fn scripts() -> Vec<Script> {
     let all: Vec<Script> = files(&root().join("tests/scripts/ftp"), "script")
         .iter()
         .map(|path| parse(path.file_stem().unwrap().to_str().unwrap(), &std::fs::read_to_string(path).unwrap()))

@@ -47,6 +47,7 @@ fn happening(words: &[String]) -> Happening {
     match *words {
         ["admit"] => Happening::Admit,
         ["challenge"] => Happening::Challenge(None),
+        ["panel"] => Happening::Panel,
         ["challenge", "wrong"] => Happening::Challenge(Some(Message::Wrong)),
         ["challenge", "renewed"] => Happening::Challenge(Some(Message::Renewed)),
         ["challenge", "resent"] => Happening::Challenge(Some(Message::Resent)),

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::account::{Fingerprint, Schedule};
 use crate::attempt::Service;
-use crate::history::{Admission, Standing};
+use crate::factor::{Assurance, Factor};
+use crate::history::{Admission, Emergency, Standing};
 use crate::lockout::{Failure, Scope, Tally};
-use crate::rule::{Networks, Settings, Unnamed};
+use crate::rule::Networks;
+use crate::setting::{Settings, Unnamed};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -26,11 +28,12 @@ fn attempt(user: Option<&str>, source: &str) -> Attempt {
         at: at(0),
         local: jiff::civil::date(2027, 1, 15).at(8, 0, 0, 0),
         certificate: None,
+        can_enrol: true,
     }
 }
 
 fn network(id: i64, block: &str, treatment: Treatment) -> Network {
-    Network { id, service: Service::Telnet, block: block.parse().unwrap(), treatment, comment: String::new() }
+    Network::new(id, Service::Telnet, block.parse().unwrap(), treatment)
 }
 
 fn account(id: i64, user: &str, block: &str, schedule: &str) -> ServiceAccount {
@@ -65,6 +68,7 @@ fn rules(enforcement: Enforcement, repeat_minutes: u32) -> Rules {
             },
             account(5, "ANNA", "198.51.100.7", "daily 00:00-24:00"),
         ],
+        modes: Vec::new(),
     }
 }
 
@@ -72,10 +76,24 @@ fn locked(until: i64) -> Tally {
     Tally { passcodes: 10, locked_until: Some(at(until)), last: Some(at(-1)), ..Tally::default() }
 }
 
-const REGISTERED: Option<Standing> = Some(Standing { enabled: true, always: false, contacts: 1 });
-const ALWAYS: Option<Standing> = Some(Standing { enabled: true, always: true, contacts: 1 });
-const DISABLED: Option<Standing> = Some(Standing { enabled: false, always: false, contacts: 1 });
-const CONTACTLESS: Option<Standing> = Some(Standing { enabled: true, always: false, contacts: 0 });
+const PLAIN: Standing = Standing {
+    enabled: true,
+    always: false,
+    factors: Factors::only(Factor::Email),
+    allowed: Factors::ALL,
+    enrolment: None,
+    repeat: None,
+    logging: None,
+};
+const REGISTERED: Option<Standing> = Some(PLAIN);
+const ALWAYS: Option<Standing> = Some(Standing { always: true, ..PLAIN });
+const DISABLED: Option<Standing> = Some(Standing { enabled: false, ..PLAIN });
+const FACTORLESS: Option<Standing> = Some(Standing { factors: Factors::NONE, ..PLAIN });
+
+/// An emergency override that ends at that second.
+fn override_of(until: i64, pending: bool) -> Option<Emergency> {
+    Some(Emergency { id: 1, since: at(-60), until: at(until), pending })
+}
 
 /// Abroad, in the exempt network, in the denied one, in the challenged part of the exempt one, denied within that.
 const ABROAD: &str = "203.0.113.9";
@@ -93,6 +111,7 @@ struct Row {
     user: Option<&'static str>,
     source: &'static str,
     history: History,
+    lay_down: fn(&mut Rules),
     expected: (Effect, Reason),
 }
 
@@ -104,12 +123,13 @@ fn row(name: &'static str, source: &'static str, user: Option<Standing>, expecte
         user: Some("ANNA"),
         source,
         history: History { user, ..History::default() },
+        lay_down: |_| {},
         expected,
     }
 }
 
 fn rows() -> Vec<Row> {
-    use Effect::{Allow, Challenge, Deny};
+    use Effect::{Allow, Challenge, Deny, Enrol};
     use Reason::*;
     let window = Some(Admission { since: at(-60), uses: 0 });
     let with = |base: Row, change: fn(&mut History)| {
@@ -124,7 +144,7 @@ fn rows() -> Vec<Row> {
         row("exempt", SAFE, REGISTERED, (Allow, NetworkExempt)),
         row("exempt, IPv4 in IPv6 form", "::ffff:10.1.1.1", REGISTERED, (Allow, NetworkExempt)),
         row("exempt, not registered", SAFE, None, (Allow, NetworkExempt)),
-        row("exempt, without contact", SAFE, CONTACTLESS, (Allow, NetworkExempt)),
+        row("exempt, without contact", SAFE, FACTORLESS, (Allow, NetworkExempt)),
         Row { user: None, ..row("exempt, nobody knows who", SAFE, None, (Deny, UserUnknown)) },
         row("always, from an exempt network", SAFE, ALWAYS, (Challenge, PasscodeRequired)),
         // 2027-01-15, 08:00, a Friday.
@@ -144,7 +164,7 @@ fn rows() -> Vec<Row> {
         row("denied network", DENIED, REGISTERED, (Deny, NetworkDenied)),
         row("denied network, always", DENIED, ALWAYS, (Deny, NetworkDenied)),
         row("not registered", ABROAD, None, (Deny, UserNotRegistered)),
-        row("no contact", ABROAD, CONTACTLESS, (Deny, NoContact)),
+        row("no contact", ABROAD, FACTORLESS, (Deny, NoFactor)),
         Row { user: None, ..row("nobody knows who", ABROAD, None, (Deny, UserUnknown)) },
         row("disabled", ABROAD, DISABLED, (Deny, UserDisabled)),
         row("disabled, from an exempt network", SAFE, DISABLED, (Deny, UserDisabled)),
@@ -193,8 +213,105 @@ fn rows() -> Vec<Row> {
         },
         Row {
             repeat: 60,
-            history: History { user: CONTACTLESS, admission: window, ..History::default() },
-            ..row("repeat window of somebody who lost the contact", ABROAD, CONTACTLESS, (Deny, NoContact))
+            history: History { user: FACTORLESS, admission: window, ..History::default() },
+            ..row("repeat window of somebody who lost the contact", ABROAD, FACTORLESS, (Deny, NoFactor))
+        },
+        with(row("emergency", ABROAD, REGISTERED, (Allow, EmergencyOverride)), |h| h.emergency = override_of(9, false)),
+        with(row("emergency, always", SAFE, ALWAYS, (Allow, EmergencyOverride)), |h| {
+            h.emergency = override_of(9, false)
+        }),
+        with(row("emergency, without factor", ABROAD, FACTORLESS, (Allow, EmergencyOverride)), |h| {
+            h.emergency = override_of(9, false);
+        }),
+        with(row("emergency over", ABROAD, REGISTERED, (Challenge, PasscodeRequired)), |h| {
+            h.emergency = override_of(0, false);
+        }),
+        with(
+            row("emergency that one operator granted of two", ABROAD, REGISTERED, (Challenge, PasscodeRequired)),
+            |h| {
+                h.emergency = override_of(9, true);
+            },
+        ),
+        with(row("emergency, disabled", ABROAD, DISABLED, (Deny, UserDisabled)), |h| {
+            h.emergency = override_of(9, false)
+        }),
+        with(row("emergency, locked", ABROAD, REGISTERED, (Deny, UserLocked)), |h| {
+            h.emergency = override_of(9, false);
+            h.user_tally = locked(1);
+        }),
+        with(row("emergency, denied network", DENIED, REGISTERED, (Deny, NetworkDenied)), |h| {
+            h.emergency = override_of(9, false);
+        }),
+        row(
+            "the factor may not be used",
+            ABROAD,
+            Some(Standing { allowed: Factors::only(Factor::Totp), ..PLAIN }),
+            (Deny, FactorNotAllowed),
+        ),
+        Row {
+            lay_down: |rules| rules.settings.assurance = Assurance::Standard,
+            ..row("the factor is worth too little", ABROAD, REGISTERED, (Deny, FactorNotAllowed))
+        },
+        Row {
+            lay_down: |rules| rules.settings.enrolment = Enrolment::Registered,
+            ..row("enrols", ABROAD, FACTORLESS, (Enrol, EnrolmentOpen))
+        },
+        Row {
+            lay_down: |rules| rules.settings.enrolment = Enrolment::Registered,
+            ..row(
+                "enrols, with a factor of no use",
+                ABROAD,
+                Some(Standing { allowed: Factors::NONE, ..PLAIN }),
+                (Deny, FactorNotAllowed),
+            )
+        },
+        Row {
+            lay_down: |rules| rules.settings.enrolment = Enrolment::Registered,
+            ..row("enrols, not registered", ABROAD, None, (Deny, UserNotRegistered))
+        },
+        Row {
+            lay_down: |rules| rules.settings.enrolment = Enrolment::Anyone,
+            ..row("anyone enrols", ABROAD, None, (Enrol, EnrolmentOpen))
+        },
+        Row {
+            lay_down: |rules| rules.settings.enrolment = Enrolment::Anyone,
+            ..row(
+                "anyone but this user",
+                ABROAD,
+                Some(Standing { factors: Factors::NONE, enrolment: Some(false), ..PLAIN }),
+                (Deny, NoFactor),
+            )
+        },
+        row(
+            "this user alone",
+            ABROAD,
+            Some(Standing { factors: Factors::NONE, enrolment: Some(true), ..PLAIN }),
+            (Enrol, EnrolmentOpen),
+        ),
+        Row {
+            lay_down: |rules| rules.settings.enrolment_guard = EnrolmentGuard::Network,
+            ..row(
+                "guarded by the network",
+                ABROAD,
+                Some(Standing { factors: Factors::NONE, enrolment: Some(true), ..PLAIN }),
+                (Deny, NoFactor),
+            )
+        },
+        Row {
+            lay_down: |rules| {
+                rules.settings.enrolment_guard = EnrolmentGuard::Network;
+                let marked = Network { enrolment: Some(true), ..network(9, "203.0.113.0/24", Treatment::Challenge) };
+                rules.networks = Networks::new(vec![marked]);
+            },
+            ..row("from a network marked for it", ABROAD, FACTORLESS, (Enrol, EnrolmentOpen))
+        },
+        Row {
+            lay_down: |rules| {
+                rules.settings.enrolment = Enrolment::Anyone;
+                let marked = Network { enrolment: Some(false), ..network(9, "203.0.113.0/24", Treatment::Challenge) };
+                rules.networks = Networks::new(vec![marked]);
+            },
+            ..row("from a network where nobody may", ABROAD, FACTORLESS, (Deny, NoFactor))
         },
         Row {
             enforcement: Enforcement::Off,
@@ -208,7 +325,8 @@ fn rows() -> Vec<Row> {
 fn every_row() {
     let mut seen = std::collections::HashSet::new();
     for row in rows() {
-        let rules = rules(row.enforcement, row.repeat);
+        let mut rules = rules(row.enforcement, row.repeat);
+        (row.lay_down)(&mut rules);
         let attempt = attempt(row.user, row.source);
         let decision = decide(&rules, &attempt, &row.history);
         assert_eq!((decision.effect, decision.reason), row.expected, "{}", row.name);
@@ -309,14 +427,23 @@ prop_compose! {
 
 prop_compose! {
     fn any_history()(
-        user in proptest::option::of((any::<bool>(), any::<bool>(), 0_u32..3)),
+        user in proptest::option::of((any::<bool>(), any::<bool>(), any::<bool>(), any::<Option<bool>>(), any::<Option<u8>>())),
         user_tally in any_tally(), source_tally in any_tally(), pair_tally in any_tally(),
         admission in proptest::option::of((-9000_i64..9000, 0_u32..20)),
+        emergency in proptest::option::of((-50_i64..50, any::<bool>())),
     ) -> History {
         History {
-            user: user.map(|(enabled, always, contacts)| Standing { enabled, always, contacts }),
+            user: user.map(|(enabled, always, proves, enrolment, repeat)| Standing {
+                enabled,
+                always,
+                factors: if proves { Factors::only(Factor::Totp) } else { Factors::NONE },
+                enrolment,
+                repeat: repeat.map(u32::from),
+                ..PLAIN
+            }),
             user_tally, source_tally, pair_tally,
             admission: admission.map(|(since, uses)| Admission { since: at(since), uses }),
+            emergency: emergency.map(|(until, pending)| Emergency { id: 1, since: at(-60), until: at(until), pending }),
         }
     }
 }
@@ -373,12 +500,15 @@ proptest! {
         let decision = decide(&rules, &attempt, &history);
         if decision.effect == Effect::Allow && rules.settings.enforcement == Enforcement::Enforce {
             if decision.reason == Reason::NetworkExempt {
-                let rule = rules.networks.find(attempt.service, attempt.source).unwrap();
+                let rule = rules.networks.find(&attempt).unwrap();
                 prop_assert_eq!(rule.treatment, Treatment::Exempt);
                 prop_assert!(!history.user.is_some_and(|user| user.always || !user.enabled));
             } else if decision.reason == Reason::ServiceAccount {
                 let account = rules.accounts.iter().find(|account| Some(account.id) == decision.account).unwrap();
                 prop_assert_eq!(account.admits(&attempt), Ok(()));
+                prop_assert!(history.user.is_none_or(|user| user.enabled));
+            } else if decision.reason == Reason::EmergencyOverride {
+                prop_assert!(history.emergency.is_some_and(|emergency| emergency.is_in_force(attempt.at)));
                 prop_assert!(history.user.is_none_or(|user| user.enabled));
             } else {
                 prop_assert_eq!(decision.reason, Reason::RepeatWindow);

@@ -13,9 +13,9 @@ pub enum Reach {
     Host,
 }
 
-/// The table: the variant, the word, how far it goes before admission and after, and what it is.
+/// The table: the variant, the word, how far it goes after admission, and what it is.
 macro_rules! verbs {
-    ($($variant:ident $word:literal $before:ident $after:ident $meaning:literal;)*) => {
+    ($($variant:ident $word:literal $after:ident $meaning:literal;)*) => {
         /// A verb that a standard, IBM i or a widespread client defines.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Verb {
@@ -32,13 +32,6 @@ macro_rules! verbs {
                 match self { $(Self::$variant => $word,)* }
             }
 
-            /// How far it may go while nobody is admitted. A verb that is answered by the gateway changes nothing at the
-            /// host; what it sets (`OPTS`, `CLNT`, `LANG`, `CSID`, `HOST`) can be told to the host after admission.
-            #[must_use]
-            pub const fn before_admission(self) -> Reach {
-                match self { $(Self::$variant => Reach::$before,)* }
-            }
-
             /// How far it may go once its user is admitted. Verbs that change who is logged on, how the connection is
             /// secured or where data goes are the gateway's for ever.
             #[must_use]
@@ -51,97 +44,97 @@ macro_rules! verbs {
 
 verbs! {
     // RFC 959: who and how.
-    User "USER" Host    Gateway "who logs on (RFC 959); at any time a new logon";
-    Pass "PASS" Host    Gateway "the password (RFC 959)";
-    Acct "ACCT" Host    Gateway "the account (RFC 959); where a passcode may come";
-    Rein "REIN" Gateway Gateway "forget who is logged on (RFC 959)";
-    Quit "QUIT" Host    Gateway "the end (RFC 959)";
-    Smnt "SMNT" Nobody  Host    "mount a file system (RFC 959)";
+    User "USER" Gateway "who logs on (RFC 959); at any time a new logon";
+    Pass "PASS" Gateway "the password (RFC 959)";
+    Acct "ACCT" Gateway "the account (RFC 959); where a passcode may come";
+    Rein "REIN" Gateway "forget who is logged on (RFC 959)";
+    Quit "QUIT" Gateway "the end (RFC 959)";
+    Smnt "SMNT" Host    "mount a file system (RFC 959)";
     // RFC 959: where data goes, and in what form.
-    Port "PORT" Nobody  Gateway "connect there for data (RFC 959)";
-    Pasv "PASV" Nobody  Gateway "listen for data (RFC 959)";
-    Type "TYPE" Nobody  Host    "the representation (RFC 959)";
-    Stru "STRU" Nobody  Host    "the file structure (RFC 959)";
-    Mode "MODE" Nobody  Host    "the transfer mode (RFC 959)";
+    Port "PORT" Gateway "connect there for data (RFC 959)";
+    Pasv "PASV" Gateway "listen for data (RFC 959)";
+    Type "TYPE" Host    "the representation (RFC 959)";
+    Stru "STRU" Host    "the file structure (RFC 959)";
+    Mode "MODE" Host    "the transfer mode (RFC 959)";
     // RFC 959: service.
-    Retr "RETR" Nobody  Host    "send a file (RFC 959)";
-    Stor "STOR" Nobody  Host    "take a file (RFC 959)";
-    Stou "STOU" Nobody  Host    "take a file and name it (RFC 959)";
-    Appe "APPE" Nobody  Host    "append to a file (RFC 959)";
-    Allo "ALLO" Nobody  Host    "reserve room (RFC 959)";
-    Rest "REST" Nobody  Host    "begin the next transfer there (RFC 959, 3659)";
-    Rnfr "RNFR" Nobody  Host    "the file to rename (RFC 959)";
-    Rnto "RNTO" Nobody  Host    "its new name (RFC 959)";
-    Abor "ABOR" Nobody  Gateway "end the transfer (RFC 959)";
-    Dele "DELE" Nobody  Host    "delete a file (RFC 959)";
-    Cwd  "CWD"  Nobody  Host    "change the directory (RFC 959)";
-    Cdup "CDUP" Nobody  Host    "change to the parent directory (RFC 959)";
-    Rmd  "RMD"  Nobody  Host    "remove a directory (RFC 959)";
-    Mkd  "MKD"  Nobody  Host    "make a directory (RFC 959)";
-    Pwd  "PWD"  Nobody  Host    "which directory is it (RFC 959)";
-    List "LIST" Nobody  Host    "list files (RFC 959)";
-    Nlst "NLST" Nobody  Host    "list names (RFC 959)";
-    Site "SITE" Nobody  Host    "what this host alone has (RFC 959)";
-    Syst "SYST" Nobody  Host    "which system is it (RFC 959)";
-    Stat "STAT" Nobody  Host    "status, or a list on the control channel (RFC 959)";
-    Help "HELP" Nobody  Host    "help (RFC 959)";
-    Noop "NOOP" Host    Host    "nothing (RFC 959)";
+    Retr "RETR" Host    "send a file (RFC 959)";
+    Stor "STOR" Host    "take a file (RFC 959)";
+    Stou "STOU" Host    "take a file and name it (RFC 959)";
+    Appe "APPE" Host    "append to a file (RFC 959)";
+    Allo "ALLO" Host    "reserve room (RFC 959)";
+    Rest "REST" Host    "begin the next transfer there (RFC 959, 3659)";
+    Rnfr "RNFR" Host    "the file to rename (RFC 959)";
+    Rnto "RNTO" Host    "its new name (RFC 959)";
+    Abor "ABOR" Gateway "end the transfer (RFC 959)";
+    Dele "DELE" Host    "delete a file (RFC 959)";
+    Cwd  "CWD"  Host    "change the directory (RFC 959)";
+    Cdup "CDUP" Host    "change to the parent directory (RFC 959)";
+    Rmd  "RMD"  Host    "remove a directory (RFC 959)";
+    Mkd  "MKD"  Host    "make a directory (RFC 959)";
+    Pwd  "PWD"  Host    "which directory is it (RFC 959)";
+    List "LIST" Host    "list files (RFC 959)";
+    Nlst "NLST" Host    "list names (RFC 959)";
+    Site "SITE" Host    "what this host alone has (RFC 959)";
+    Syst "SYST" Host    "which system is it (RFC 959)";
+    Stat "STAT" Host    "status, or a list on the control channel (RFC 959)";
+    Help "HELP" Host    "help (RFC 959)";
+    Noop "NOOP" Host    "nothing (RFC 959)";
     // RFC 775, 1123: the same in the words of older systems.
-    Xcup "XCUP" Nobody  Host    "CDUP (RFC 775)";
-    Xcwd "XCWD" Nobody  Host    "CWD (RFC 775)";
-    Xmkd "XMKD" Nobody  Host    "MKD (RFC 775)";
-    Xpwd "XPWD" Nobody  Host    "PWD (RFC 775)";
-    Xrmd "XRMD" Nobody  Host    "RMD (RFC 775)";
+    Xcup "XCUP" Host    "CDUP (RFC 775)";
+    Xcwd "XCWD" Host    "CWD (RFC 775)";
+    Xmkd "XMKD" Host    "MKD (RFC 775)";
+    Xpwd "XPWD" Host    "PWD (RFC 775)";
+    Xrmd "XRMD" Host    "RMD (RFC 775)";
     // RFC 1639, and extensions by which one host sends to another or changes sides in TLS.
-    Lprt "LPRT" Nobody  Nobody  "PORT with long addresses (RFC 1639)";
-    Lpsv "LPSV" Nobody  Nobody  "PASV with long addresses (RFC 1639)";
-    Spsv "SPSV" Nobody  Nobody  "PASV for many transfers";
-    Cpsv "CPSV" Nobody  Nobody  "PASV with the host as the client of TLS";
-    Sscn "SSCN" Nobody  Nobody  "the host as the client of TLS";
-    Xptl "XPTL" Nobody  Nobody  "transfers between hosts";
+    Lprt "LPRT" Nobody  "PORT with long addresses (RFC 1639)";
+    Lpsv "LPSV" Nobody  "PASV with long addresses (RFC 1639)";
+    Spsv "SPSV" Nobody  "PASV for many transfers";
+    Cpsv "CPSV" Nobody  "PASV with the host as the client of TLS";
+    Sscn "SSCN" Nobody  "the host as the client of TLS";
+    Xptl "XPTL" Nobody  "transfers between hosts";
     // RFC 2228, 4217: security.
-    Auth "AUTH" Host    Gateway "secure the connection (RFC 2228, 4217)";
-    Adat "ADAT" Nobody  Nobody  "security data (RFC 2228)";
-    Pbsz "PBSZ" Host    Gateway "the protection buffer's size (RFC 2228, 4217)";
-    Prot "PROT" Host    Gateway "how data is protected (RFC 2228, 4217)";
-    Ccc  "CCC"  Nobody  Nobody  "no more protection of commands (RFC 2228, 4217)";
-    Mic  "MIC"  Nobody  Nobody  "a command with its integrity protected (RFC 2228)";
-    Conf "CONF" Nobody  Nobody  "a command kept confidential (RFC 2228)";
-    Enc  "ENC"  Nobody  Nobody  "a command with its privacy protected (RFC 2228)";
+    Auth "AUTH" Gateway "secure the connection (RFC 2228, 4217)";
+    Adat "ADAT" Nobody  "security data (RFC 2228)";
+    Pbsz "PBSZ" Gateway "the protection buffer's size (RFC 2228, 4217)";
+    Prot "PROT" Gateway "how data is protected (RFC 2228, 4217)";
+    Ccc  "CCC"  Nobody  "no more protection of commands (RFC 2228, 4217)";
+    Mic  "MIC"  Nobody  "a command with its integrity protected (RFC 2228)";
+    Conf "CONF" Nobody  "a command kept confidential (RFC 2228)";
+    Enc  "ENC"  Nobody  "a command with its privacy protected (RFC 2228)";
     // RFC 2389, 2640, 7151: what there is, and what is chosen.
-    Feat "FEAT" Host    Gateway "which features are there (RFC 2389)";
-    Opts "OPTS" Gateway Host    "an option of a command (RFC 2389)";
-    Lang "LANG" Gateway Host    "the language of replies (RFC 2640)";
-    Host "HOST" Gateway Gateway "the host by name (RFC 7151)";
-    Clnt "CLNT" Gateway Host    "what the client is";
-    Csid "CSID" Gateway Host    "what client and host are";
+    Feat "FEAT" Gateway "which features are there (RFC 2389)";
+    Opts "OPTS" Host    "an option of a command (RFC 2389)";
+    Lang "LANG" Host    "the language of replies (RFC 2640)";
+    Host "HOST" Gateway "the host by name (RFC 7151)";
+    Clnt "CLNT" Host    "what the client is";
+    Csid "CSID" Host    "what client and host are";
     // RFC 2428: data, for more than IPv4.
-    Eprt "EPRT" Nobody  Gateway "connect there for data (RFC 2428)";
-    Epsv "EPSV" Nobody  Gateway "listen for data (RFC 2428)";
+    Eprt "EPRT" Gateway "connect there for data (RFC 2428)";
+    Epsv "EPSV" Gateway "listen for data (RFC 2428)";
     // RFC 3659, and what is like it.
-    Mdtm "MDTM" Nobody  Host    "when was the file changed (RFC 3659)";
-    Mlsd "MLSD" Nobody  Host    "list files for programs (RFC 3659)";
-    Mlst "MLST" Nobody  Host    "facts of a file for programs (RFC 3659)";
-    Size "SIZE" Nobody  Host    "how long is the file (RFC 3659)";
-    Mfmt "MFMT" Nobody  Host    "set when the file was changed";
-    Mfct "MFCT" Nobody  Host    "set when the file was made";
-    Mff  "MFF"  Nobody  Host    "set facts of a file";
-    Hash "HASH" Nobody  Host    "a hash of the file";
-    Rang "RANG" Nobody  Host    "the part of the file that is meant";
-    Xcrc "XCRC" Nobody  Host    "a checksum of the file";
-    Xmd5 "XMD5" Nobody  Host    "an MD5 hash of the file";
-    Xsha "XSHA" Nobody  Host    "a SHA-1 hash of the file";
+    Mdtm "MDTM" Host    "when was the file changed (RFC 3659)";
+    Mlsd "MLSD" Host    "list files for programs (RFC 3659)";
+    Mlst "MLST" Host    "facts of a file for programs (RFC 3659)";
+    Size "SIZE" Host    "how long is the file (RFC 3659)";
+    Mfmt "MFMT" Host    "set when the file was changed";
+    Mfct "MFCT" Host    "set when the file was made";
+    Mff  "MFF"  Host    "set facts of a file";
+    Hash "HASH" Host    "a hash of the file";
+    Rang "RANG" Host    "the part of the file that is meant";
+    Xcrc "XCRC" Host    "a checksum of the file";
+    Xmd5 "XMD5" Host    "an MD5 hash of the file";
+    Xsha "XSHA" Host    "a SHA-1 hash of the file";
     // IBM i.
-    Addm "ADDM" Nobody  Host    "add a member to a physical file (IBM i)";
-    Addv "ADDV" Nobody  Host    "add a member to a variable-length file (IBM i)";
-    Crtl "CRTL" Nobody  Host    "create a library (IBM i)";
-    Crtp "CRTP" Nobody  Host    "create a physical file (IBM i)";
-    Crts "CRTS" Nobody  Host    "create a source physical file (IBM i)";
-    Dbug "DBUG" Nobody  Host    "trace the server (IBM i)";
-    Dltf "DLTF" Nobody  Host    "delete a file (IBM i)";
-    Dltl "DLTL" Nobody  Host    "delete a library (IBM i)";
-    Rcmd "RCMD" Nobody  Host    "run a CL command (IBM i)";
-    Time "TIME" Nobody  Host    "set time-outs (IBM i)";
+    Addm "ADDM" Host    "add a member to a physical file (IBM i)";
+    Addv "ADDV" Host    "add a member to a variable-length file (IBM i)";
+    Crtl "CRTL" Host    "create a library (IBM i)";
+    Crtp "CRTP" Host    "create a physical file (IBM i)";
+    Crts "CRTS" Host    "create a source physical file (IBM i)";
+    Dbug "DBUG" Host    "trace the server (IBM i)";
+    Dltf "DLTF" Host    "delete a file (IBM i)";
+    Dltl "DLTL" Host    "delete a library (IBM i)";
+    Rcmd "RCMD" Host    "run a CL command (IBM i)";
+    Time "TIME" Host    "set time-outs (IBM i)";
 }
 
 impl Verb {
@@ -149,6 +142,38 @@ impl Verb {
     #[must_use]
     pub fn from_word(word: &[u8]) -> Option<Self> {
         Self::ALL.iter().copied().find(|verb| verb.word().as_bytes().eq_ignore_ascii_case(word))
+    }
+
+    /// Whether it means something while nobody is admitted. All others are refused then, whatever stands behind them.
+    #[must_use]
+    pub const fn is_for_logon(self) -> bool {
+        matches!(
+            self,
+            Self::User
+                | Self::Pass
+                | Self::Acct
+                | Self::Rein
+                | Self::Quit
+                | Self::Noop
+                | Self::Auth
+                | Self::Pbsz
+                | Self::Prot
+                | Self::Feat
+                | Self::Opts
+                | Self::Host
+                | Self::Clnt
+        )
+    }
+
+    /// Whether `word`, which is no verb, would be one that is not for the host to those who look at its first letters only.
+    #[must_use]
+    pub fn is_disguise(word: &[u8]) -> bool {
+        let not_for_host =
+            Self::ALL.iter().filter(|verb| verb.after_admission() != Reach::Host && verb.word().len() > 3);
+        let begins = |verb: &Self| {
+            word.get(..verb.word().len()).is_some_and(|head| head.eq_ignore_ascii_case(verb.word().as_bytes()))
+        };
+        not_for_host.copied().any(|verb| begins(&verb))
     }
 
     /// Whether it moves data over a data connection.
@@ -190,13 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn before_admission_the_host_hears_nine_words() {
-        let to = |reach| {
-            let words = Verb::ALL.iter().filter(move |verb| verb.before_admission() == reach);
-            words.map(|verb| verb.word()).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(to(Reach::Host), "USER PASS ACCT QUIT NOOP AUTH PBSZ PROT FEAT");
-        assert_eq!(to(Reach::Gateway), "REIN OPTS LANG HOST CLNT CSID");
+    fn before_admission_few_words_mean_something() {
+        let words: Vec<_> = Verb::ALL.iter().filter(|verb| verb.is_for_logon()).map(|verb| verb.word()).collect();
+        assert_eq!(words.join(" "), "USER PASS ACCT REIN QUIT NOOP AUTH PBSZ PROT FEAT OPTS HOST CLNT");
+    }
+
+    #[test]
+    fn a_longer_word_disguises_no_verb() {
+        for word in ["USERX", "passw", "ACCTOUNT", "REINIT", "PORTX", "EPRT1", "ABORT", "CPSVX"] {
+            assert!(Verb::is_disguise(word.as_bytes()), "{word}");
+        }
+        for word in ["XUSER", "USE", "NEWVERB", "SITEX", "ENCODE", "XSHA256"] {
+            assert!(!Verb::is_disguise(word.as_bytes()), "{word}");
+        }
     }
 
     #[test]
@@ -205,7 +236,7 @@ mod tests {
         let words = |reach| after(reach).map(|verb| verb.word()).collect::<Vec<_>>().join(" ");
         assert_eq!(words(Reach::Gateway), "USER PASS ACCT REIN QUIT PORT PASV ABOR AUTH PBSZ PROT FEAT HOST EPRT EPSV");
         assert_eq!(words(Reach::Nobody), "LPRT LPSV SPSV CPSV SSCN XPTL ADAT CCC MIC CONF ENC");
-        assert!(after(Reach::Nobody).all(|verb| verb.before_admission() == Reach::Nobody));
+        assert!(after(Reach::Nobody).all(|verb| !verb.is_for_logon()));
     }
 
     #[test]

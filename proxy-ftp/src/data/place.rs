@@ -13,10 +13,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+pub use crate::address::PORT_MIN;
 use crate::order::{Family, Side};
-
-/// The lowest port there is for data; services with something to lose listen below it.
-pub const PORT_MIN: u16 = 1024;
 
 /// How often a port is drawn before the range is searched from a place drawn at random.
 const DRAWS_MAX: u32 = 32;

@@ -9,7 +9,7 @@ use policy::Secret;
 
 use super::host::{Link, Said};
 use super::{Action, ClientData, ClientTls, Close, Gate, Side, State, Step, words};
-use crate::command::{self, Argument, Command, Mechanism, Protection, Reach, Verb};
+use crate::command::{self, Argument, Command, Mechanism, Protection, Verb};
 use crate::line::{LINE_BEFORE_LOGON_MAX, Line, Splitter};
 use crate::reply::Code;
 
@@ -50,6 +50,14 @@ impl ClientLines {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) {
+        let needed = self.buffer.len().saturating_add(bytes.len());
+        if needed > self.buffer.capacity() && !self.buffer.is_empty() {
+            // Not left to the buffer itself, which would leave a copy of half a password behind.
+            let mut larger = BytesMut::with_capacity(needed.saturating_mul(2));
+            larger.extend_from_slice(&self.buffer);
+            policy::wipe(&mut self.buffer);
+            self.buffer = larger;
+        }
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -77,12 +85,25 @@ impl ClientLines {
         let line = self.splitter.take(&mut self.buffer).map_err(|error| Close::Malformed(Side::Client, error))?;
         Ok(line.map(|line| match line {
             Line::TooLong => Err(Wrong::TooLong),
-            Line::Whole(line) => command::parse(&line).map_err(|_| {
-                let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-                Verb::from_word(word).map_or(Wrong::NoVerb, Wrong::Argument)
-            }),
+            Line::Whole(mut line) => read(&mut line),
         }))
     }
+}
+
+impl Drop for ClientLines {
+    fn drop(&mut self) {
+        policy::wipe(&mut self.buffer);
+    }
+}
+
+/// The command that stands in `line`, which is wiped: it may have held a password, also where the verb is misspelt.
+fn read(line: &mut [u8]) -> Taken {
+    let taken = command::parse(line).map_err(|_| {
+        let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+        Verb::from_word(word).map_or(Wrong::NoVerb, Wrong::Argument)
+    });
+    policy::wipe(line);
+    taken
 }
 
 /// What the host hears for a client that said so before the logon.
@@ -150,7 +171,7 @@ impl Gate {
             Ok(command) => command,
             Err(wrong) => {
                 match wrong {
-                    Wrong::Argument(verb) if verb.before_admission() == Reach::Nobody => {
+                    Wrong::Argument(verb) if !verb.is_for_logon() => {
                         step.say(words::refused_before(verb));
                     }
                     Wrong::TooLong | Wrong::NoVerb | Wrong::Argument(_) => step.say(words::wrong(wrong)),
@@ -158,6 +179,10 @@ impl Gate {
                 return Ok(stay(waiting));
             }
         };
+        if !command.is_for_logon() {
+            step.say(command.verb().map_or_else(words::not_logged_on, words::refused_before));
+            return Ok(stay(waiting));
+        }
         match command {
             Command::User(argument) => Ok(self.user_command(&argument, step)),
             Command::Pass(hidden) => {
@@ -236,11 +261,8 @@ impl Gate {
                 step.reply(Code::OK, "Noted.");
                 Ok(stay(waiting))
             }
-            Command::Plain(verb, _) => {
-                step.say(words::refused_before(verb));
-                Ok(stay(waiting))
-            }
-            Command::Pasv
+            Command::Plain(..)
+            | Command::Pasv
             | Command::Epsv(_)
             | Command::Port(_)
             | Command::Eprt(_)
@@ -362,5 +384,33 @@ impl Gate {
         let list = said.filter(|said| said.code == Code::SYSTEM).map(|said| &said.wire);
         step.say(words::features(&self.settings, list));
         State::Idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_wiped_when_it_is_read() {
+        for line in [&b"PASS garden"[..], b"ACCT 731942", b"PSAS garden", b"PASS gar\0den"] {
+            let mut line = line.to_vec();
+            let taken = read(&mut line);
+            assert!(line.iter().all(|byte| *byte == 0));
+            if let Ok(Command::Pass(hidden)) = taken {
+                assert_eq!(hidden.expose(), b"garden");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_in_pieces_is_the_same_line() {
+        let mut lines = ClientLines::new();
+        for byte in b"PASS garden\r\nNOOP\r\n" {
+            lines.append(&[*byte]);
+        }
+        assert!(matches!(lines.take(), Ok(Some(Ok(Command::Pass(hidden)))) if hidden.expose() == b"garden"));
+        assert!(matches!(lines.take(), Ok(Some(Ok(Command::Plain(Verb::Noop, None))))));
+        assert_eq!(lines.kept(), 0);
     }
 }

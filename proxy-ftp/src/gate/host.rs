@@ -202,7 +202,7 @@ impl Gate {
         }
     }
 
-    fn host_line(&mut self, line: &Bytes, is_stale: bool, step: &mut Step) -> Result<(), Close> {
+    fn host_line(&mut self, line: &[u8], is_stale: bool, step: &mut Step) -> Result<(), Close> {
         let is_first = !self.host.reader.is_open();
         let parsed = self.host.reader.parse(line).map_err(|error| Close::Malformed(Side::Host, error))?;
         // Not the start of a reply: the next line may be.

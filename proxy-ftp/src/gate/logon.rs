@@ -16,8 +16,8 @@ use crate::reply::{Class, Code};
 pub(super) enum About {
     /// The password, which the host has not seen.
     Password(Secret<Vec<u8>>),
-    /// What follows a password that the host accepted, or one that the guard let wait.
-    Answer { password: Secret<Vec<u8>>, checked: bool },
+    /// What follows a password that the host accepted.
+    Answer { password: Secret<Vec<u8>> },
 }
 
 /// Where a logon at the host stands.
@@ -37,14 +37,25 @@ enum Stage {
     Opts,
 }
 
+/// What is known of a password before the host hears it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing: it may be wrong.
+    Nothing,
+    /// The host accepted it a while ago; the guard kept it until its passcode came. A host that says nothing has not counted
+    /// it as wrong, and neither do we.
+    Kept,
+    /// The host accepted it in this logon.
+    Checked,
+}
+
 /// A logon at the host.
 #[derive(Debug)]
 pub(super) struct Logon {
     password: Secret<Vec<u8>>,
     /// In a check: what the user gave besides the password.
     answer: Option<Answer>,
-    /// In an opening: the host has accepted the password before.
-    checked: bool,
+    known: Known,
     stage: Stage,
     /// The host's words, once it is logged on.
     welcome: bytes::Bytes,
@@ -98,7 +109,7 @@ impl Gate {
         let passcode = Secret::new(String::from_utf8_lossy(passcode.expose()).into_owned());
         self.passed = step.now;
         let question = Question::Answer { user: self.user().cloned(), answer: Answer::Passcode(passcode) };
-        self.ask(question, About::Answer { password, checked: true }, step)
+        self.ask(question, About::Answer { password }, step)
     }
 
     pub(super) fn verdict(&mut self, verdict: Verdict, step: &mut Step) -> Result<(), Close> {
@@ -113,18 +124,20 @@ impl Gate {
             let State::Held { about, .. } = state else {
                 return Err(Close::Fault("a verdict in a state that has none"));
             };
-            let (kept, checked, is_first) = match about {
-                About::Password(password) => (password, false, true),
-                About::Answer { password, checked } => (password, checked, false),
+            let (kept, known) = match about {
+                About::Password(password) => (password, Known::Nothing),
+                About::Answer { password } => (password, Known::Checked),
             };
+            let is_first = known == Known::Nothing;
             match verdict {
-                Verdict::Admit => gate.begin(kept, None, checked, step).map(State::Opening),
-                Verdict::AdmitWith { password } => gate.begin(password, None, false, step).map(State::Opening),
+                Verdict::Admit => gate.begin(kept, None, known, step).map(State::Opening),
+                Verdict::AdmitWith { password } => gate.begin(password, None, Known::Kept, step).map(State::Opening),
                 Verdict::Check { password, answer } if is_first => {
-                    gate.begin(password, answer, false, step).map(State::Checking)
+                    gate.begin(password, answer, Known::Nothing, step).map(State::Checking)
                 }
                 Verdict::Check { .. } => Err(Close::Fault("a check that nothing is left to check for")),
                 Verdict::Challenge(Prompt::Passcode(prompt)) => gate.challenged(&prompt, kept, !is_first, step),
+                Verdict::Challenge(Prompt::Panel(_)) => Err(Close::Fault("a panel, which FTP cannot show")),
                 Verdict::Refuse { notice, close } => gate.refused(notice, close, step),
             }
         })
@@ -197,12 +210,12 @@ impl Gate {
         &mut self,
         password: Secret<Vec<u8>>,
         answer: Option<Answer>,
-        checked: bool,
+        known: Known,
         step: &mut Step,
     ) -> Result<Logon, Close> {
         let deadline = step.soon(self.settings.limits.check);
         let welcome = bytes::Bytes::new();
-        let logon = Logon { password, answer, checked, stage: Stage::Link, welcome, deadline };
+        let logon = Logon { password, answer, known, stage: Stage::Link, welcome, deadline };
         if !self.host.link.is_up() {
             self.dial(step);
             return Ok(logon);
@@ -229,7 +242,7 @@ impl Gate {
             .map_err(|_| Close::Fault("a password that is more than a line"))?;
         self.command(&Command::Pass(Hidden::new(argument)), step);
         // Of one that the host accepted before there is nothing to learn.
-        self.unanswered = !logon.checked;
+        self.unanswered = logon.known == Known::Nothing;
         Ok(Logon { stage: Stage::Pass, ..logon })
     }
 
@@ -252,7 +265,7 @@ impl Gate {
             Some(answer) => Question::Answer { user, answer },
             None => Question::Accepted { user, password: logon.password.clone() },
         };
-        Ok(self.ask(question, About::Answer { password: logon.password, checked: true }, step))
+        Ok(self.ask(question, About::Answer { password: logon.password }, step))
     }
 
     /// A reply on the connection that is to be the client's.
@@ -266,7 +279,7 @@ impl Gate {
                 Heard::More => self.send_password(logon, step).map(State::Opening),
                 Heard::Accepted => {
                     logon.welcome = if said.code == Code::LOGGED_ON { said.wire } else { words::logged_on() };
-                    if !logon.checked {
+                    if logon.known != Known::Checked {
                         step.tell(Report::HostAccepted { user: self.user().cloned() });
                     }
                     self.protect(logon, step)
@@ -278,7 +291,11 @@ impl Gate {
                 Heard::Account => {
                     step.say(said.wire);
                     self.client.splitter.set_line_max(line::LINE_MAX);
-                    Ok(State::Open(Box::new(Session::unfinished(logon.checked, &self.settings.limits, step))))
+                    Ok(State::Open(Box::new(Session::unfinished(
+                        logon.known == Known::Checked,
+                        &self.settings.limits,
+                        step,
+                    ))))
                 }
                 Heard::Refused => self.host_refused(step),
                 Heard::Unknown(what) => self.host_undecided(what, step),

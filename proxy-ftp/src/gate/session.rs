@@ -206,6 +206,14 @@ impl Gate {
             step.say(words::never(verb));
             return Ok(State::Open(session));
         }
+        if let Command::Unknown(word, _) = &command
+            && Verb::is_disguise(word.as_str().as_bytes())
+        {
+            // A host that reads four letters would take `USERX` for a new logon, or `PORTX` for an address.
+            self.suspect("a verb that begins like one that is not for the host", step);
+            step.say(words::command_refused());
+            return Ok(State::Open(session));
+        }
         match command {
             Command::User(argument) => {
                 session.drop_data(step);

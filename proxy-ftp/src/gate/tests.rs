@@ -11,7 +11,7 @@ mod tls;
 
 use std::collections::VecDeque;
 
-use policy::{Answer, Heading};
+use policy::{Answer, Asks, Heading, Keys};
 
 use super::*;
 
@@ -20,7 +20,7 @@ const CLIENT: &str = "192.0.2.7";
 const HOST: &str = "10.0.0.2";
 
 pub(super) fn prompt(message: Option<policy::Message>) -> policy::Prompt {
-    policy::Prompt::Passcode(policy::PasscodePrompt {
+    policy::Prompt::Passcode(Box::new(policy::PasscodePrompt {
         heading: Heading {
             host: "PROD".into(),
             gateway: "gate".into(),
@@ -29,14 +29,13 @@ pub(super) fn prompt(message: Option<policy::Message>) -> policy::Prompt {
             source: CLIENT.parse().unwrap(),
         },
         user: "ANNA".parse().unwrap(),
-        destination: "a***@example.com".into(),
-        prefix: 'K',
-        digits: 6,
+        asks: Asks::Sent { destination: "a***@example.com".into(), prefix: 'K', digits: 6 },
+        keys: Keys { resend: true, other: true, maintain: true },
         tries_left: 3,
         expires: "14:08:59".into(),
         message,
         way: None,
-    })
+    }))
 }
 
 fn secret(text: &str) -> Secret<Vec<u8>> {
@@ -86,7 +85,8 @@ fn show_question(question: &Question) -> String {
         Question::Answer { user, answer: Answer::Passcode(code) } => {
             format!("=>? answer {} {}", name(user), code.expose())
         }
-        Question::Answer { answer: Answer::Resend, .. } | Question::SignOn { .. } => panic!("{question:?}"),
+        Question::Answer { answer: Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_), .. }
+        | Question::SignOn { .. } => panic!("{question:?}"),
     }
 }
 

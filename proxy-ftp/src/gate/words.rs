@@ -4,7 +4,7 @@
 //! the like), and nothing that a user sent.
 
 use bytes::{Bytes, BytesMut};
-use policy::PasscodePrompt;
+use policy::{Asks, Factor, PasscodePrompt};
 
 use super::client::Wrong;
 use super::settings::{ClientTls, Settings};
@@ -57,16 +57,35 @@ pub(super) fn no_passcode() -> Bytes {
     own(Code::NOT_LOGGED_ON, "The passcode is missing: send it with ACCT, or log on again with it as the password.")
 }
 
-fn sent(prompt: &PasscodePrompt) -> String {
-    let destination = prompt.destination.chars().filter(|c| !c.is_control()).take(DESTINATION_MAX);
-    let destination = destination.collect::<String>();
-    format!("Passcode {} was sent to {destination}; it is valid until {}.", prompt.prefix, prompt.expires)
+/// What is asked for, and what to do: the passcode as the password of another logon, or as the account.
+fn asked(prompt: &PasscodePrompt, how: &str) -> String {
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(DESTINATION_MAX).collect::<String>();
+    match &prompt.asks {
+        Asks::Sent { destination, prefix, digits } => format!(
+            "Passcode {prefix} was sent to {}; it is valid until {}.\n{how} its {digits} digits as the",
+            plain(destination),
+            prompt.expires
+        ),
+        Asks::Own { factor, name, text, .. } => {
+            let what = match factor {
+                Factor::Totp => "the digits of the authenticator app",
+                Factor::Hotp => "the digits of the token",
+                Factor::Yubikey => "the YubiKey's passcode",
+                Factor::Recovery => "a recovery code",
+                Factor::OneTime => "the code from the system administrator",
+                Factor::Radius | Factor::Email | Factor::Sms => "the code",
+            };
+            let name = plain(name);
+            let name = if name.is_empty() { name } else { format!(" ({name})") };
+            let text = text.as_deref().map(|text| format!("{}\n", plain(text))).unwrap_or_default();
+            format!("{text}A second factor is needed until {}.\n{how} {what}{name} as the", prompt.expires)
+        }
+    }
 }
 
 /// The challenge, where the next logon brings the answer.
 pub(super) fn passcode_sent(prompt: &PasscodePrompt) -> Bytes {
-    let text = format!("{}\nLog on again with its {} digits as the password.", sent(prompt), prompt.digits);
-    own(Code::NOT_LOGGED_ON, &text)
+    own(Code::NOT_LOGGED_ON, &format!("{} password.", asked(prompt, "Log on again with")))
 }
 
 /// The challenge, where ACCT brings the answer.
@@ -75,7 +94,7 @@ pub(super) fn account_needed(prompt: Option<&PasscodePrompt>) -> Bytes {
         None => "Account needed.".to_owned(),
         Some(prompt) => {
             let message = prompt.message.map(|message| format!("{}\n", message.text())).unwrap_or_default();
-            format!("{message}{}\nEnter its {} digits as the account.", sent(prompt), prompt.digits)
+            format!("{message}{} account.", asked(prompt, "Enter"))
         }
     };
     own(Code::ACCOUNT_NEEDED, &text)

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -28,10 +28,30 @@ enum Stream<S> {
     Tls(Box<TlsStream<S>>),
 }
 
+/// Bytes that wait to be written, wiped afterwards where nobody else holds them: a password is among what the host is sent.
+struct Piece {
+    bytes: Bytes,
+    sent: usize,
+}
+
+impl Piece {
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Ok(mut own) = core::mem::take(&mut self.bytes).try_into_mut() {
+            policy::wipe(&mut own);
+        }
+    }
+}
+
 /// One end of the relay.
 pub(super) struct End<S> {
     stream: Stream<S>,
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<Piece>,
     flushing: bool,
     /// TLS is to begin as soon as everything is written.
     securing: bool,
@@ -65,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End<S> {
 
     pub(super) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() && !matches!(self.stream, Stream::None) {
-            self.waiting.push_back(bytes);
+            self.waiting.push_back(Piece { bytes, sent: 0 });
         }
     }
 
@@ -136,8 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End<S> {
                 return Poll::Ready(Ok(()));
             };
             let count = ready!(match &mut self.stream {
-                Stream::Plain(stream) => Pin::new(stream).poll_write(cx, piece),
-                Stream::Tls(stream) => Pin::new(stream).poll_write(cx, piece),
+                Stream::Plain(stream) => Pin::new(stream).poll_write(cx, piece.left()),
+                Stream::Tls(stream) => Pin::new(stream).poll_write(cx, piece.left()),
                 Stream::Handshake(_) => return Poll::Pending,
                 Stream::None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             })?;
@@ -145,8 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written = self.written.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-            piece.advance(count);
-            if piece.is_empty() {
+            piece.sent = piece.sent.saturating_add(count);
+            if piece.left().is_empty() {
                 self.waiting.pop_front();
                 self.flushing = true;
             }

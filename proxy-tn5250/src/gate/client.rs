@@ -103,7 +103,7 @@ impl Gate {
         };
         match core::mem::replace(&mut self.state, State::Closed) {
             State::Prompting { after, prompt, deadline } => {
-                let keyed = prompt::answer(&input);
+                let keyed = prompt::answer(&input, &prompt, self.negotiation.page);
                 self.answered(after, prompt, deadline, keyed, now, out);
                 Ok(())
             }

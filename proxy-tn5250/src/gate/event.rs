@@ -107,7 +107,7 @@ impl Close {
     /// The end that goes with a notice of the guard's or of an operator's.
     pub(super) const fn by(notice: Notice) -> Self {
         match notice {
-            Notice::Refused => Self::Refused,
+            Notice::Refused | Notice::NoFactor | Notice::Waiting => Self::Refused,
             Notice::Exhausted | Notice::Expired => Self::Exhausted,
             Notice::Cancelled => Self::Cancelled,
             Notice::Unavailable => Self::Unavailable,

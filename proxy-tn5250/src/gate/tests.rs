@@ -8,7 +8,7 @@ use crate::ebcdic::CodePage;
 use crate::input::Aid;
 use crate::record::{Flags, Opcode, Record};
 use crate::telnet::{Verb, write_negotiation, write_record, write_subnegotiation};
-use policy::PasscodePrompt;
+use policy::{Asks, Filled, Keys, Panel, PanelKey, PanelLine, PasscodePrompt};
 
 fn text(text: &str) -> Vec<u8> {
     CodePage::CP037.encode_all(text)
@@ -112,7 +112,7 @@ fn settings() -> Settings {
 }
 
 fn prompt_for(user: &str) -> Prompt {
-    Prompt::Passcode(PasscodePrompt {
+    Prompt::Passcode(Box::new(PasscodePrompt {
         heading: Heading {
             host: "PROD".into(),
             gateway: "GATE1".into(),
@@ -121,14 +121,13 @@ fn prompt_for(user: &str) -> Prompt {
             source: "192.0.2.7".parse().unwrap(),
         },
         user: user.parse().unwrap(),
-        destination: "a*****@example.com".into(),
-        prefix: 'K',
-        digits: 6,
+        asks: Asks::Sent { destination: "a*****@example.com".into(), prefix: 'K', digits: 6 },
+        keys: Keys { resend: true, other: true, maintain: true },
         tries_left: 3,
         expires: "14:08:59".into(),
         message: None,
         way: None,
-    })
+    }))
 }
 
 struct Bench {
@@ -211,6 +210,12 @@ impl From<Vec<Action>> for Done {
                     done.asked.push(format!("passcode {}", code.expose()));
                 }
                 Action::Ask(Question::Answer { answer: Answer::Resend, .. }) => done.asked.push("resend".into()),
+                Action::Ask(Question::Answer { answer: Answer::Other, .. }) => done.asked.push("other".into()),
+                Action::Ask(Question::Answer { answer: Answer::Maintain, .. }) => done.asked.push("maintain".into()),
+                Action::Ask(Question::Answer { answer: Answer::Panel(Filled { key, fields }), .. }) => {
+                    let fields: Vec<_> = fields.iter().map(|field| field.expose().as_str()).collect();
+                    done.asked.push(format!("panel {key:?} {}", fields.join("|")));
+                }
                 Action::Ask(question @ (Question::Password { .. } | Question::Accepted { .. })) => {
                     panic!("{question:?} is FTP's")
                 }
@@ -578,4 +583,42 @@ fn no_variable_hides_in_the_value_of_another() {
         ]));
         assert!(!done.to_host[0].windows(4).any(|part| part == b"ANNA"));
     }
+}
+
+/// A panel with two options.
+fn choice() -> Verdict {
+    let option = |text: &str| PanelLine::Option { text: text.to_owned() };
+    Verdict::Challenge(Prompt::Panel(Box::new(Panel {
+        heading: prompt_for("ANNA").heading().clone(),
+        id: "SPT1003",
+        title: "Sign On - Choose a Way",
+        lines: vec![option("one"), option("two")],
+        keys: &[(PanelKey::F5, "Refresh")],
+        message: None,
+    })))
+}
+
+#[test]
+fn a_panel_is_answered_like_a_passcode_and_nothing_of_the_host_s_shows_meanwhile() {
+    let mut bench = Bench::at_question(settings());
+    assert_eq!(bench.verdict(choice()).to_client.len(), 1);
+    // Keys that the panel does not know change nothing.
+    let done = bench.client(&keyed(Aid::F9, &[]));
+    assert!(done.asked.is_empty() && done.to_client.len() == 1);
+    assert_eq!(bench.client(&keyed(Aid::F5, &[])).asked, ["panel F5 |"]);
+    bench.verdict(choice());
+    let done = bench.client(&keyed(Aid::ENTER, &[(8, 2, "1")]));
+    assert_eq!((done.asked, done.to_host.len()), (vec!["panel Enter |1".to_owned()], 0));
+    let passcode = || Verdict::Challenge(prompt_for("ANNA"));
+    assert_eq!(bench.verdict(passcode()).to_client.len(), 1);
+    assert_eq!(bench.client(&keyed(Aid::F6, &[])).asked, ["other"]);
+    bench.verdict(passcode());
+    assert_eq!(bench.client(&keyed(Aid::F9, &[])).asked, ["maintain"]);
+    bench.verdict(choice());
+    // A control character in a field is nothing that anybody typed.
+    let done = bench.client(&with(Flags::NONE, Opcode::PUT_GET, &[8, 2, Aid::ENTER.0, 0x11, 8, 2, 0x22]));
+    assert!(done.asked.is_empty() && done.to_client.len() == 1);
+    let done = bench.client(&keyed(Aid::F3, &[]));
+    assert_eq!(done.told, ["Cancelled"]);
+    assert!(bench.gate.is_leaving());
 }

@@ -97,11 +97,11 @@ async fn where_a_user_is_known_strangers_use_up_nothing() {
     world.system.pass(91 * 24 * 60 * 60);
     world.guard.sweep().await.unwrap();
     let attempt = world.guard.0.attempt(&world.abroad(), anna());
-    assert!(!world.store.sent(&attempt, Settings::default()).await.unwrap().known);
+    assert!(!world.store.sent(&attempt, None, Settings::default()).await.unwrap().known);
     world.enter(&world.abroad()).await;
-    assert!(world.store.sent(&attempt, Settings::default()).await.unwrap().known);
+    assert!(world.store.sent(&attempt, None, Settings::default()).await.unwrap().known);
     world.store.remove_user(anna().unwrap(), world.change()).await.unwrap();
-    assert!(!world.store.sent(&attempt, Settings::default()).await.unwrap().known);
+    assert!(!world.store.sent(&attempt, None, Settings::default()).await.unwrap().known);
 }
 
 #[tokio::test]
@@ -110,7 +110,11 @@ async fn strangers_do_not_learn_who_is_registered() {
     world.set("lockout.delay", "0").await;
     world.set("send.pause", "0").await;
     world.store.add_user(user("CARL").unwrap(), false, String::new(), world.change()).await.unwrap();
-    world.store.add_contact(user("CARL").unwrap(), "carl@example.com".to_owned(), world.change()).await.unwrap();
+    world
+        .store
+        .add_contact(user("CARL").unwrap(), vouched("carl@example.com"), world.change(), Vec::new())
+        .await
+        .unwrap();
     world.store.set_user_enabled(user("CARL").unwrap(), false, world.change()).await.unwrap();
     let key = async |peer: &Peer, name: &Option<User>, text: &str| {
         let answer = Answer::Passcode(Secret::new(text.to_owned()));
@@ -125,13 +129,14 @@ async fn strangers_do_not_learn_who_is_registered() {
             told.push(match verdict {
                 Verdict::Challenge(Prompt::Passcode(prompt)) => format!(
                     "{} {} {} {} {:?}",
-                    prompt.destination.replacen(|c: char| c.is_ascii_lowercase(), "?", 1),
-                    prompt.digits,
+                    sent(&prompt).0.replacen(|c: char| c.is_ascii_lowercase(), "?", 1),
+                    sent(&prompt).2,
                     prompt.tries_left,
                     prompt.expires,
                     prompt.message
                 ),
                 Verdict::Refuse { notice, close } => format!("{notice:?} {close}"),
+                Verdict::Challenge(Prompt::Panel(panel)) => panic!("{panel:?}"),
                 Verdict::Admit | Verdict::Check { .. } | Verdict::AdmitWith { .. } => panic!("let in"),
             });
         };
@@ -158,7 +163,7 @@ async fn strangers_do_not_learn_who_is_registered() {
     // The same name looks the same again, on another day.
     world.system.pass(24 * 60 * 60);
     let again = prompt(world.sign_on(&world.stranger("192.0.2.1:1"), user("NOBODY")).await);
-    assert_eq!(again.destination, "n***@example.com");
+    assert_eq!(sent(&again).0, "n***@example.com");
     // Where passwords come first, nobody gets that far without one, and reads that it is of no use.
     refused(world.sign_on(&world.peer("192.0.2.1:1"), user("NOBODY")).await, Notice::Refused);
 }
@@ -172,8 +177,8 @@ async fn a_screen_without_a_passcode_takes_as_long_as_mails_and_fails_as_they_do
     refused(world.sign_on(&peer(2), user("NOBODY")).await, Notice::Unavailable);
     let took = world.system.instant().saturating_duration_since(begun);
     assert!(
-        (Duration::from_millis(450)..Duration::from_secs(3)).contains(&took),
-        "{took:?}; the relay's limit is 500 ms"
+        (Duration::from_millis(2900)..Duration::from_secs(30)).contains(&took),
+        "{took:?}; the relay's limit is 3 s"
     );
 }
 
@@ -190,7 +195,11 @@ async fn nothing_is_right_on_a_screen_without_a_passcode() {
     let peer = world.stranger("198.51.100.2:1");
     prompt(world.sign_on(&peer, user("NEW")).await);
     world.store.add_user(user("NEW").unwrap(), false, String::new(), world.change()).await.unwrap();
-    world.store.add_contact(user("NEW").unwrap(), "new@example.com".to_owned(), world.change()).await.unwrap();
+    world
+        .store
+        .add_contact(user("NEW").unwrap(), vouched("new@example.com"), world.change(), Vec::new())
+        .await
+        .unwrap();
     let question = Question::Answer { user: user("NEW"), answer: Answer::Passcode(Secret::new("000000".to_owned())) };
     assert_eq!(prompt(world.guard.answer(&peer, question).await).message, Some(Message::Wrong));
 }

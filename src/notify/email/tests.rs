@@ -2,35 +2,16 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::TlsAcceptor;
-
 use super::*;
-use crate::testing::{Folder, Manner, Relay};
+use crate::testing::{Folder, Https, Manner, Relay, authority};
 
 fn message() -> Message {
     Message {
+        from: String::new(),
+        reply_to: String::new(),
         subject: "Passcode V for ANNA on PROD".to_owned(),
         body: Secret::new("Hello\n\n    V 123456\n".to_owned()),
     }
-}
-
-/// An authority's certificate in PEM, and an acceptor with a certificate of it for 127.0.0.1.
-fn authority() -> (String, TlsAcceptor) {
-    crate::tls::install_provider();
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let authority = parameters.self_signed(&key).unwrap();
-    let issuer = Issuer::new(parameters, key);
-    let relay_key = KeyPair::generate().unwrap();
-    let relay = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&relay_key, &issuer).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![relay.der().clone()], PrivateKeyDer::try_from(relay_key.serialize_der()).unwrap())
-        .unwrap();
-    (authority.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
 #[tokio::test]
@@ -69,7 +50,7 @@ async fn authentication() {
     assert!(error.is_certain() && !error.to_string().contains("wrong"), "{error}");
     assert!(matches!(
         Mailer::new(&relay.settings()).unwrap().send("a@example.com", &message()).await,
-        Err(Error::Refused(_))
+        Err(Error::Login(_))
     ));
     assert!(matches!(
         Mailer::new(&SmtpSettings { username: Some("gate".to_owned()), ..relay.settings() }),
@@ -174,6 +155,79 @@ async fn a_relay_that_says_nothing_costs_the_time_limit() {
     let relay = Relay::start(Manner::Silent).await;
     let settings = SmtpSettings { timeout: Duration::from_millis(200), ..relay.settings() };
     let error = Mailer::new(&settings).unwrap().send("a@example.com", &message()).await.unwrap_err();
-    assert_eq!(error, Error::Slow);
-    assert!(!error.is_certain());
+    assert_eq!(error, Error::Unanswered);
+    assert!(error.is_certain(), "nothing was handed over");
+}
+
+#[tokio::test]
+async fn a_relay_that_falls_silent_over_the_text_may_have_sent_it() {
+    let relay = Relay::start(Manner::Swallowing).await;
+    let settings = SmtpSettings { timeout: Duration::from_millis(400), ..relay.settings() };
+    let error = Mailer::new(&settings).unwrap().send("a@example.com", &message()).await.unwrap_err();
+    assert!(!error.is_certain(), "{error:?}");
+    assert_eq!(relay.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn an_operator_s_sender_counts() {
+    let relay = Relay::start(Manner::Plain).await;
+    let message =
+        Message { from: "Help <help@example.com>".to_owned(), reply_to: "desk@example.com".to_owned(), ..message() };
+    Mailer::new(&relay.settings()).unwrap().send("anna@example.com", &message).await.unwrap();
+    let text = &relay.mails()[0].text;
+    assert!(
+        text.contains("From: Help <help@example.com>\r\n") && text.contains("Reply-To: desk@example.com\r\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn access_tokens_are_fetched_once_and_used() {
+    let folder = Folder::new();
+    let endpoint =
+        Https::start(&folder, |_| Some((200, "{\"access_token\":\"token1\",\"expires_in\":3600}".to_owned()))).await;
+    let relay = Relay::start(Manner::Token("gate@example.com", "token1")).await;
+    let oauth = OAuthSettings {
+        username: "gate@example.com".to_owned(),
+        token_url: format!("{}/token", endpoint.url),
+        client_id: "client".to_owned(),
+        client_secret: Some(Secret::new("client secret".to_owned())),
+        refresh_token: Some(Secret::new("refresh&".to_owned())),
+        scope: Some("smtp.send".to_owned()),
+        ca_file: Some(endpoint.ca_file.clone()),
+        timeout: Duration::from_secs(5),
+    };
+    let settings = SmtpSettings { oauth: Some(oauth.clone()), ..relay.settings() };
+    let mailer = Mailer::new(&settings).unwrap();
+    for _ in 0..2 {
+        mailer.send("anna@example.com", &message()).await.unwrap();
+    }
+    assert_eq!(relay.mails()[1].login.as_deref(), Some("gate@example.com"));
+    let [request] = endpoint.requests().try_into().unwrap();
+    assert_eq!(request.line, "POST /token HTTP/1.1");
+    let form = request.form();
+    for (name, value) in [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", "refresh&"),
+        ("client_id", "client"),
+        ("client_secret", "client secret"),
+        ("scope", "smtp.send"),
+    ] {
+        assert!(form.contains(&(name.to_owned(), value.to_owned())), "{form:?}");
+    }
+
+    // Client credentials; and an endpoint that gives none: nothing is sent, and the error tells no secret.
+    let refusing = Https::start(&folder, |_| Some((400, "{\"error\":\"client secret wrong\"}".to_owned()))).await;
+    let token_url = format!("{}/token", refusing.url);
+    let refused =
+        OAuthSettings { refresh_token: None, token_url, ca_file: Some(refusing.ca_file.clone()), ..oauth.clone() };
+    let mailer = Mailer::new(&SmtpSettings { oauth: Some(refused), ..relay.settings() }).unwrap();
+    let error = mailer.send("anna@example.com", &message()).await.unwrap_err();
+    assert_eq!(error, Error::Token("status 400".to_owned()));
+    assert!(refusing.requests()[0].form().contains(&("grant_type".to_owned(), "client_credentials".to_owned())));
+    // An untrusted endpoint gets no secret.
+    let untrusted = OAuthSettings { ca_file: Some(refusing.ca_file.clone()), ..oauth };
+    let mailer = Mailer::new(&SmtpSettings { oauth: Some(untrusted), ..relay.settings() }).unwrap();
+    assert!(matches!(mailer.send("anna@example.com", &message()).await, Err(Error::Token(_))));
+    assert_eq!((endpoint.requests().len(), relay.mails().len()), (1, 2));
 }

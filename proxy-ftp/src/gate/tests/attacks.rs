@@ -254,6 +254,24 @@ fn refused_commands() {
 }
 
 #[test]
+fn no_verb_is_disguised_by_letters_behind_it() {
+    let script = "
+        C USERX mallory
+        =>! Suspicious
+        =>C 502 This command is not allowed here.
+        C PASSWORD guess
+        =>C 502 This command is not allowed here.
+        C portx 10,0,0,9,200,0
+        =>C 502 This command is not allowed here.
+        C XYZZY
+        =>H XYZZY
+        H 500 What?
+        =>C 500 What?
+    ";
+    play_open(&settings(), script);
+}
+
+#[test]
 fn refused_commands_are_reported_once_for_each_logon() {
     let settings = Settings { refused_commands: vec!["RCMD".parse().unwrap()], ..settings() };
     let mut bench = Bench::new(&settings, CLIENT, usize::MAX);

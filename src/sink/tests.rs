@@ -1,0 +1,210 @@
+//! Sinks in front of receivers that come and go.
+
+use std::fs;
+use std::sync::Mutex;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::audit::Sealed;
+use crate::audit::format::{Format, Syslog};
+use crate::config::Address;
+use crate::store::Filter;
+use crate::testing::Folder;
+use policy::Logging;
+
+fn sink(name: &str, target: Target) -> Sink {
+    let syslog = Syslog { facility: 10, enterprise: 32_473 };
+    Sink { name: name.into(), target, format: Format::Json, level: Logging::All, required: None, syslog }
+}
+
+fn receiver(port: u16) -> Target {
+    Target::Syslog { address: Address { name: "127.0.0.1".to_owned(), port }, tls: None }
+}
+
+struct Site {
+    folder: Folder,
+    system: System,
+    store: Store,
+    node: Arc<str>,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let (folder, system) = (Folder::new(), System::new());
+        let store = Store::open(&folder.path("store.db"), system.now()).await.unwrap();
+        Self { folder, system, store, node: "gate-1".into() }
+    }
+
+    async fn start(&self, sinks: &[Sink]) -> (Sinks, Witnesses) {
+        let (running, witnesses) = Sinks::plan(&self.store, &self.node, &self.system, sinks, Vec::new()).await.unwrap();
+        running.begin();
+        (running, witnesses)
+    }
+
+    async fn append(&self, range: std::ops::Range<u32>) {
+        for number in range {
+            let outcome = if number % 2 == 0 { Outcome::Denied } else { Outcome::Allowed };
+            let entry = Entry::new(self.system.now(), &self.node, Event::SignOn, outcome);
+            self.store.append(entry.detail(&format!("number {number}"))).await.unwrap();
+        }
+    }
+
+    /// Waits until nothing waits for the sink `name`.
+    async fn passed_on(&self, name: &str) {
+        self.until(async || {
+            self.store.sinks().await.unwrap().iter().any(|sink| sink.name == name && sink.waiting == 0)
+        })
+        .await;
+    }
+
+    async fn until(&self, mut is_so: impl AsyncFnMut() -> bool) {
+        tokio::time::timeout(Duration::from_secs(60), async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .expect("it does not come about");
+    }
+}
+
+/// A receiver that keeps the messages it reads, frame by frame.
+#[derive(Clone, Default)]
+struct Receiver {
+    messages: Arc<Mutex<Vec<String>>>,
+}
+
+impl Receiver {
+    /// Takes connections one after the other; the first one ends after `most` messages.
+    async fn serve(self, listener: TcpListener, mut most: usize) {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            for _ in 0..most {
+                let mut length = Vec::new();
+                if stream.read_until(b' ', &mut length).await.unwrap_or(0) == 0 {
+                    break;
+                }
+                let length: usize = String::from_utf8(length).unwrap().trim().parse().expect("octet counting");
+                let mut message = vec![0; length];
+                if stream.read_exact(&mut message).await.is_err() {
+                    break;
+                }
+                self.messages.lock().unwrap().push(String::from_utf8(message).unwrap());
+            }
+            most = usize::MAX;
+        }
+    }
+
+    fn numbers(&self) -> Vec<u32> {
+        let messages = self.messages.lock().unwrap();
+        let number = |message: &String| message.split("number ").nth(1)?.split('"').next()?.parse().ok();
+        messages.iter().filter_map(number).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_file_gets_every_entry_in_order_and_thinned_where_that_is_wished() {
+    let site = Site::new().await;
+    site.append(0..3).await;
+    let all = sink("all", Target::File(site.folder.path("all.jsonl")));
+    let some = Sink { level: Logging::Rejected, ..sink("some", Target::File(site.folder.path("some.jsonl"))) };
+    let (sinks, _) = site.start(&[all.clone(), some]).await;
+    site.append(3..10).await;
+    site.passed_on("all").await;
+    sinks.stop().await;
+    site.append(10..12).await;
+    let (sinks, _) = site.start(&[all]).await;
+    sinks.stop().await;
+    let details = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(site.folder.path(name)).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Sealed>(line).unwrap());
+        lines.map(|sealed| sealed.entry.detail.unwrap()).collect()
+    };
+    // From its first start on, and once each.
+    assert_eq!(details("all.jsonl"), (3..12).map(|number| format!("number {number}")).collect::<Vec<_>>());
+    assert_eq!(details("some.jsonl"), ["number 4", "number 6", "number 8"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_comes_and_goes_loses_nothing() {
+    let site = Site::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let siem = sink("siem", receiver(port));
+    let (sinks, _) = site.start(std::slice::from_ref(&siem)).await;
+    let first = Receiver::default();
+    let serving = tokio::spawn(first.clone().serve(listener, 7));
+    // It ends the first connection after seven messages, with more under way.
+    for round in 0..4 {
+        site.append(round * 10..round * 10 + 10).await;
+        site.until(async || first.numbers().contains(&(round * 10))).await;
+    }
+    serving.abort();
+    let _ = serving.await;
+    // An outage, in which entries go on to be written.
+    site.append(40..50).await;
+    site.until(async || {
+        let down = Filter { event: Some(Event::SinkDown), ..Filter::default() };
+        !site.store.entries(down, 10).await.unwrap().is_empty()
+    })
+    .await;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let second = Receiver::default();
+    tokio::spawn(second.clone().serve(listener, usize::MAX));
+    site.until(async || second.numbers().contains(&49)).await;
+    sinks.stop().await;
+    let mut numbers = first.numbers();
+    numbers.extend(second.numbers());
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, (0..50).collect::<Vec<_>>());
+    let state = site.store.sinks().await.unwrap();
+    assert_eq!((state[0].waiting, state[0].lost), (0, 0), "a receiver that closes in answer has it all");
+    let messages = second.messages.lock().unwrap();
+    assert!(messages[0].starts_with("<8") && messages[0].contains("Z gate-1 sallyport - "), "{}", messages[0]);
+}
+
+#[tokio::test]
+async fn what_is_not_certain_is_sent_again_after_a_restart() {
+    let site = Site::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let siem = sink("siem", receiver(listener.local_addr().unwrap().port()));
+    let receiver = Receiver::default();
+    tokio::spawn(receiver.clone().serve(listener, usize::MAX));
+    let (sinks, _) = site.start(std::slice::from_ref(&siem)).await;
+    site.append(0..5).await;
+    site.until(async || receiver.numbers().len() == 5).await;
+    // Killed: no farewell.
+    drop(sinks);
+    let (sinks, _) = site.start(&[siem]).await;
+    site.until(async || receiver.numbers().len() >= 10).await;
+    sinks.stop().await;
+    assert_eq!(receiver.numbers(), [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_required_sink_that_is_behind_is_late_and_others_are_not_held_up() {
+    let site = Site::new().await;
+    // Nobody accepts here: the connection stands in the queue, and in time the buffers are full.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = deaf.local_addr().unwrap().port();
+    drop(deaf);
+    let limit = Duration::from_millis(400);
+    let required = Sink { required: Some(limit), ..sink("siem", receiver(gone)) };
+    let file = Sink { required: Some(limit), ..sink("file", Target::File(site.folder.path("a.jsonl"))) };
+    let (sinks, witnesses) = site.start(&[required, file]).await;
+    assert_eq!(witnesses.late(site.system.now()), None, "nothing waits yet");
+    site.append(0..5).await;
+    site.until(async || witnesses.late(site.system.now()).is_some()).await;
+    assert_eq!(witnesses.late(site.system.now()).unwrap().0, "siem");
+    site.passed_on("file").await;
+    let listener = TcpListener::bind(("127.0.0.1", gone)).await.unwrap();
+    let receiver = Receiver::default();
+    tokio::spawn(receiver.clone().serve(listener, usize::MAX));
+    site.until(async || witnesses.late(site.system.now()).is_none()).await;
+    assert_eq!(receiver.numbers()[..5], [0, 1, 2, 3, 4]);
+    drop(sinks);
+    site.until(async || witnesses.late(site.system.now()).is_some()).await;
+}
