@@ -13,8 +13,8 @@
 use jiff::SignedDuration;
 use policy::challenge::{Binding, mask};
 use policy::{
-    Answer, Attempt, Enforcement, Factor, Failure, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules,
-    Secret, Service, Settings, Standing, User, Verdict, decide,
+    Attempt, Enforcement, Factor, Failure, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules, Secret,
+    Service, Settings, Standing, User, Verdict, decide,
 };
 
 use super::proof::{Name, Proof, Proofs, asks};
@@ -160,10 +160,8 @@ impl Inner {
                 resend: false,
             };
             let entry = of(entry, &challenge);
-            return Ok(match self.store.open_challenge(new, settings.clone(), entry).await? {
-                Opened::Open => Made::Open(challenge),
-                kept => Made::Kept(kept),
-            });
+            let opened = self.store.open_challenge(new, settings.clone(), entry).await?;
+            return Ok(if opened == Opened::Open { Made::Open(challenge) } else { Made::Kept(opened) });
         };
         self.send_passcode(case, contact, entry, cause).await
     }
@@ -192,9 +190,9 @@ impl Inner {
             hash: self.key.hash(&binding, &passcode),
             resend: matches!(cause, Cause::Resend(_)),
         };
-        match self.store.open_challenge(new, settings.clone(), of(entry, &challenge)).await? {
-            Opened::Open => {}
-            kept => return Ok(Made::Kept(kept)),
+        let opened = self.store.open_challenge(new, settings.clone(), of(entry, &challenge)).await?;
+        if opened != Opened::Open {
+            return Ok(Made::Kept(opened));
         }
         let begun = self.system.instant();
         self.post.wake();
@@ -380,7 +378,8 @@ impl Inner {
     async fn alert(&self, case: &Case<'_>, challenge: &Challenge) {
         let Case { peer, attempt, user, .. } = *case;
         let settings = &case.rules.settings;
-        let wrong = settings.passcode_tries.saturating_sub(u32::from(challenge.tries_left));
+        let more = if challenge.factor == Factor::Radius { RADIUS_TRIES } else { 0 };
+        let wrong = settings.passcode_tries.saturating_add(more.into()).saturating_sub(challenge.tries_left.into());
         let password_is_right = peer.service == Service::Ftp || !peer.code_first;
         if !password_is_right || wrong < settings.alert_wrong_passcodes {
             return;
@@ -451,11 +450,6 @@ enum Judged {
 /// `entry` about `challenge`.
 pub(super) fn of(entry: Entry, challenge: &Challenge) -> Entry {
     Entry { challenge: Some(challenge.id.clone()), factor: Some(challenge.factor.as_str().to_owned()), ..entry }
-}
-
-/// Whether an answer that only terminals give is one that FTP gives too.
-pub(super) const fn is_terminal_s(answer: &Answer) -> bool {
-    matches!(answer, Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_))
 }
 
 /// The names of all proofs, in the order in which they are offered.

@@ -10,7 +10,7 @@ async fn a_stopped_sender_refuses_and_lets_nobody_in() {
     let code = world.relay.passcode();
     world.store.switch_sender(true, "tested".to_owned(), world.change()).await.unwrap();
     refused(world.sign_on(&world.abroad(), anna()).await, Notice::Unavailable);
-    assert_eq!(world.last_reason(Event::PasscodeSent).await, "sender-stopped");
+    assert_eq!(world.last_reason(Event::SignOn).await, "sender-stopped");
     refused(world.resend(&peer).await, Notice::Unavailable);
     // What was sent before still counts.
     admitted(world.key(&peer, &code).await);
@@ -28,7 +28,7 @@ async fn a_passcode_of_another_sign_on_is_not_compared() {
     let letter = if sent(&shown).1 == 'A' { 'B' } else { 'A' };
     let other = Secret::new(format!("{letter} {}", code.expose()));
     let shown = prompt(world.key(&peer, &other).await);
-    assert_eq!((shown.message, shown.tries_left), (Some(Message::Malformed), 3));
+    assert_eq!((shown.message, shown.tries_left), (Some(Message::OtherSignOn), 3));
     assert_eq!(world.last_reason(Event::Passcode).await, "passcode-of-another");
     let own = Secret::new(format!("{} {}", sent(&shown).1.to_ascii_lowercase(), code.expose()));
     admitted(world.key(&peer, &own).await);
@@ -61,7 +61,7 @@ async fn only_contacts_that_are_confirmed_count() {
     let pending = NewContact { verified: false, ..vouched("bert@example.com") };
     world.store.add_contact(user("BERT").unwrap(), pending, world.change(), Vec::new()).await.unwrap();
     refused(world.sign_on(&world.abroad(), user("BERT")).await, Notice::Refused);
-    assert_eq!(world.last_reason(Event::SignOn).await, "no-contact");
+    assert_eq!(world.last_reason(Event::SignOn).await, "no-factor");
     assert!(world.relay.mails().is_empty());
     // The user's order says which one it is.
     let second = world
@@ -70,7 +70,11 @@ async fn only_contacts_that_are_confirmed_count() {
         .await
         .unwrap();
     world.store.move_contact(anna().unwrap(), second, 1, world.change()).await.unwrap();
-    world.enter(&world.abroad()).await;
+    let peer = world.abroad();
+    let shown = own::panel(world.sign_on(&peer, anna()).await, "SPT1003");
+    assert_eq!(own::options(&shown), ["E-mail s***@example.com", "E-mail a***@example.com"]);
+    prompt(world.fill(&peer, "ANNA", policy::PanelKey::Enter, &["1", ""]).await);
+    admitted(world.key(&peer, &world.relay.passcode()).await);
     assert_eq!(world.relay.mails()[0].to, "second@example.com");
     let contacts = world.store.user(anna().unwrap()).await.unwrap().contacts;
     assert!(contacts[0].used_at.is_some() && contacts[0].sent_at.is_some() && contacts[1].used_at.is_none());
