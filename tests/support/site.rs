@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use sallyport::demo::mail::{self, Mail};
-use sallyport::demo::{Host, HostSettings};
+use sallyport::demo::{FtpHost, Host, HostSettings};
+use sallyport::system::System;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
@@ -40,12 +41,25 @@ pub(crate) struct Plan {
     pub(crate) host_lines: &'static str,
     /// Lines for the limits.
     pub(crate) limits: &'static str,
+    /// Whole tables for the end of the configuration.
+    pub(crate) more: String,
+    /// Whether the host speaks FTP, too, and the gateway before it.
+    pub(crate) ftp: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let host = HostSettings::default().with_account(USER, PASSWORD);
-        Self { host, host_up: true, mail_up: true, tls: false, host_lines: "", limits: "" }
+        Self {
+            host,
+            host_up: true,
+            mail_up: true,
+            tls: false,
+            host_lines: "",
+            limits: "",
+            more: String::new(),
+            ftp: false,
+        }
     }
 }
 
@@ -54,6 +68,8 @@ impl Default for Plan {
 pub(crate) struct Site {
     /// Where terminals connect.
     pub(crate) gateway: SocketAddr,
+    /// Where FTP clients connect, if they may.
+    pub(crate) ftp: Option<SocketAddr>,
     folder: PathBuf,
     /// The gateway.
     pub(crate) process: Child,
@@ -87,9 +103,18 @@ impl Site {
                 }
             });
         }
-        std::fs::write(folder.join("sallyport.toml"), configuration(&plan, host, relay)).unwrap();
-        let (process, gateway) = serve(&folder);
-        let site = Self { gateway, folder, process, mails: Mutex::new(mails), runtime: Some(runtime) };
+        let mut text = configuration(&plan, host, relay);
+        if plan.ftp {
+            let listener = bind();
+            let address = listener.local_addr().unwrap();
+            let server = FtpHost::new(plan.host.clone(), System::new());
+            runtime.spawn(async move { server.serve(listener, CancellationToken::new()).await });
+            text = text.replace("[[listener]]", &format!("[host.ftp]\naddress = \"{address}\"\n[[listener]]"));
+            text += "[[listener]]\nname = \"files\"\nservice = \"ftp\"\naddress = \"127.0.0.1:0\"\nhost = \"HOST1\"\n";
+        }
+        std::fs::write(folder.join("sallyport.toml"), text + &plan.more).unwrap();
+        let (process, gateway, ftp) = serve(&folder);
+        let site = Self { gateway, ftp, folder, process, mails: Mutex::new(mails), runtime: Some(runtime) };
         site.admin(&["user", "add", USER, "--email", "anna@example.com", "--verified"]);
         site.admin(&["settings", "set", "send.pause", "0"]);
         site
@@ -106,6 +131,17 @@ impl Site {
     /// The newest audit entries, as text.
     pub(crate) fn audit(&self) -> String {
         self.admin(&["audit", "list", "--json"])
+    }
+
+    /// The next mail for which `is_it` holds; those before it are gone.
+    pub(crate) fn mail(&self, what: &str, is_it: impl Fn(&Mail) -> bool) -> Mail {
+        let mails = self.mails.lock().unwrap();
+        loop {
+            let mail = mails.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no mail came: {what}"));
+            if is_it(&mail) {
+                return mail;
+            }
+        }
     }
 
     /// The passcode in the next mail.
@@ -140,7 +176,7 @@ impl Site {
     pub(crate) fn restart(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        (self.process, self.gateway) = serve(&self.folder);
+        (self.process, self.gateway, self.ftp) = serve(&self.folder);
     }
 
     /// Runs a future on the site's runtime.
@@ -231,7 +267,7 @@ host = \"HOST1\"
 }
 
 /// Starts the gateway and waits until it is ready.
-fn serve(folder: &Path) -> (Child, SocketAddr) {
+fn serve(folder: &Path) -> (Child, SocketAddr, Option<SocketAddr>) {
     let mut process = Command::new(PROGRAM)
         .args(["serve", "--log", "warn", "--config"])
         .arg(folder.join("sallyport.toml"))
@@ -240,11 +276,16 @@ fn serve(folder: &Path) -> (Child, SocketAddr) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let address = lines
-        .find_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:")?.parse::<u16>().ok()));
-    let Some(port) = address else {
-        panic!("the gateway does not start: {}", std::fs::read_to_string(folder.join("log")).unwrap());
-    };
-    assert!(lines.any(|line| line == "ready"), "the gateway is not ready");
-    (process, SocketAddr::from(([127, 0, 0, 1], port)))
+    let mut ready = false;
+    let before = lines.by_ref().take_while(|line| {
+        ready = line == "ready";
+        !ready
+    });
+    let port = |line: String| line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:")?.parse().ok());
+    let ports: Vec<u16> = before.filter_map(port).collect();
+    let log = || std::fs::read_to_string(folder.join("log")).unwrap();
+    assert!(ready, "the gateway is not ready: {}", log());
+    let mut addresses = ports.into_iter().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let Some(gateway) = addresses.next() else { panic!("the gateway does not start: {}", log()) };
+    (process, gateway, addresses.next())
 }
