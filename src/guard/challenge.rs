@@ -378,8 +378,7 @@ impl Inner {
     async fn alert(&self, case: &Case<'_>, challenge: &Challenge) {
         let Case { peer, attempt, user, .. } = *case;
         let settings = &case.rules.settings;
-        let more = if challenge.factor == Factor::Radius { RADIUS_TRIES } else { 0 };
-        let wrong = settings.passcode_tries.saturating_add(more.into()).saturating_sub(challenge.tries_left.into());
+        let wrong = answers(challenge, settings.passcode_tries);
         let password_is_right = peer.service == Service::Ftp || !peer.code_first;
         if !password_is_right || wrong < settings.alert_wrong_passcodes {
             return;
@@ -427,6 +426,12 @@ impl Inner {
         self.store.append(Entry { outcome: Outcome::Denied, ..entry }.reason(reason)).await?;
         Ok(refuse(Notice::Unavailable))
     }
+}
+
+/// How many answers `challenge` has had, where `tries` are the rule.
+pub(super) fn answers(challenge: &Challenge, tries: u32) -> u32 {
+    let more = if challenge.factor == Factor::Radius { RADIUS_TRIES } else { 0 };
+    tries.saturating_add(more.into()).saturating_sub(challenge.tries_left.into())
 }
 
 /// What stands on a prompt besides the challenge.

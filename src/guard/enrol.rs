@@ -444,9 +444,7 @@ impl Inner {
         let facts = Facts::new(self, snapshot);
         let case = Case { facts: &facts, ..*case };
         let mut lines = vec![
-            PanelLine::Text(
-                "These prove at each sign-on that it is you. Type 4 to remove, then press Enter.".to_owned(),
-            ),
+            PanelLine::Text("These prove at each sign-on that it is you. Type 4 beside one to remove it.".to_owned()),
             PanelLine::Blank,
         ];
         lines.extend(

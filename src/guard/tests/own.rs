@@ -449,3 +449,15 @@ async fn before_the_password_the_first_way_is_asked_for_and_nothing_is_maintaine
         refused(world.fill(&peer, name, Enter, &["1"]).await, Notice::Refused);
     }
 }
+
+/// The alert of a known password goes by the answers that were given, also where a server may ask more than once.
+#[tokio::test]
+async fn the_first_wrong_answer_is_the_first_of_whatever_kind() {
+    let world = World::new().await;
+    let attempt = world.guard.0.attempt(&world.abroad(), anna());
+    for (factor, tries_left) in [(Factor::Email, 2), (Factor::Totp, 2), (Factor::Radius, 4)] {
+        let challenge = world.guard.0.draft(&attempt, &Settings::default(), "", factor).unwrap();
+        let challenge = crate::store::Challenge { tries_left, ..challenge };
+        assert_eq!(challenge::answers(&challenge, 3), 1, "{factor:?}");
+    }
+}
