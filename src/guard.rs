@@ -12,7 +12,7 @@
 //! Invariants: [`Guard::answer`] returns no error, and there is no failure that a caller could take for consent: whatever
 //! does not work ends in `Refuse { Unavailable, close }`. The audit entry is on the disk before `Admit` is returned. A try is
 //! taken off before anything is compared. Nothing that bears on a decision is kept in memory between two questions, so that
-//! rules count at once and restarts forget nothing; but for what a terminal is being asked ([`talk`]), which a restart ends, as
+//! rules count at once and restarts forget nothing; but for what a terminal is being asked (`guard/talk.rs`), which a restart ends, as
 //! it ends the terminal's connection.
 
 mod challenge;

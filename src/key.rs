@@ -182,7 +182,7 @@ impl Key {
     }
 
     /// The keyed hash of a code that an administrator issued to `user`, whatever it is for. How it is written does not
-    /// matter: [`plain_code`].
+    /// matter: `plain_code`.
     #[must_use]
     pub fn code_hash(&self, what: &str, user: &User, code: &str) -> Vec<u8> {
         self.mark(format!("{what} {user}").as_bytes(), &plain_code(code))

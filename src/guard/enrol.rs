@@ -323,9 +323,11 @@ impl Inner {
     /// Makes a secret for an app, and shows it.
     async fn new_app(&self, case: &Case<'_>, admitted: bool) -> Result<Verdict, Fault> {
         self.register(case).await?;
+        let waiting = self.store.pending_enrolments().await?;
         for record in self.store.factors(case.user.clone()).await? {
-            // Begun before, and never finished.
-            if record.confirmed_at.is_none() && record.label == LABEL {
+            // Begun before, and never finished; what waits for approval is finished.
+            let waits = waiting.iter().any(|waiting| waiting.factor == Some(record.id));
+            if record.confirmed_at.is_none() && record.label == LABEL && !waits {
                 let entry = self.enrolment(case, Outcome::Noted, "factor-removed", "begun before, not finished");
                 self.store.remove_factor(case.user.clone(), record.id, entry).await?;
             }

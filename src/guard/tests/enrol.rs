@@ -415,3 +415,24 @@ async fn two_at_the_contacts_do_not_remove_them_all() {
     let said: Vec<_> = [one, two].into_iter().map(|verdict| said(&panel(verdict, CONTACTS)).to_owned()).collect();
     assert_eq!(world.counting("ANNA").await, 1, "{said:?}");
 }
+
+#[tokio::test]
+async fn an_app_that_waits_is_not_taken_for_one_that_was_left() {
+    let world = open_world("approval").await;
+    let peer = world.abroad();
+    panel(world.sign_on(&peer, user("BERT")).await, OFFER);
+    let shown = panel(world.fill(&peer, "BERT", Enter, &["", "", "1"]).await, APP);
+    let code = code_of(&shown, &world.system);
+    refused(world.fill(&peer, "BERT", Enter, &[&code]).await, Notice::Waiting);
+    // In the meantime an administrator gave BERT an address, and behind its passcode BERT begins another app.
+    world.give_contact("BERT", "bert@example.com").await;
+    let peer = world.abroad();
+    prompt(world.sign_on(&peer, user("BERT")).await);
+    prompt(world.say(&peer, "BERT", Answer::Maintain).await);
+    panel(world.code(&peer, "BERT", world.relay.passcode().expose()).await, CONTACTS);
+    panel(world.fill(&peer, "BERT", F6, &[""]).await, OFFER);
+    panel(world.fill(&peer, "BERT", Enter, &["", "", "1"]).await, APP);
+    let [waiting] = world.waiting().await.try_into().unwrap();
+    world.store.settle_enrolment(waiting.id, true, world.change()).await.unwrap();
+    assert_eq!(world.counting("BERT").await, 2, "what was approved counts");
+}
