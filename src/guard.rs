@@ -12,7 +12,8 @@
 //! Invariants: [`Guard::answer`] returns no error, and there is no failure that a caller could take for consent: whatever
 //! does not work ends in `Refuse { Unavailable, close }`. The audit entry is on the disk before `Admit` is returned. A try is
 //! taken off before anything is compared. Nothing that bears on a decision is kept in memory between two questions, so that
-//! rules count at once and restarts forget nothing.
+//! rules count at once and restarts forget nothing; but for what a terminal is being asked (`guard/talk.rs`), which a restart ends, as
+//! it ends the terminal's connection.
 
 mod challenge;
 mod decoy;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 use policy::{
     Attempt, Decision, Effect, Failure, Fingerprint, Notice, Question, Reason, Report, Service, User, Verdict, decide,
 };
+use tokio::sync::Mutex;
 
 use crate::audit::witness::{Late, Witnesses};
 use crate::audit::{Entry, Event, Outcome};
@@ -122,6 +124,8 @@ struct Inner {
     pace: decoy::Pace,
     judge: Judge,
     talks: Talks,
+    /// Users remove what is their own one after the other, so that two at once do not remove the last.
+    removals: Mutex<()>,
     /// Those that must have the entries before anybody is let in.
     witnesses: OnceLock<Witnesses>,
 }
@@ -175,8 +179,8 @@ impl Guard {
         }
         let (sealer, places) = (Sealer::new(&key, "sallyport held password 1"), Places::new(system.clone()));
         let pace = decoy::Pace::default();
-        let (talks, witnesses) = (Talks::default(), OnceLock::new());
-        let inner = Inner { store, post, key, names, system, sealer, places, pace, judge, talks, witnesses };
+        let (talks, removals, witnesses) = (Talks::default(), Mutex::default(), OnceLock::new());
+        let inner = Inner { store, post, key, names, system, sealer, places, pace, judge, talks, removals, witnesses };
         Ok(Self(Arc::new(inner)))
     }
 

@@ -66,6 +66,29 @@ fn gnu_signs_on_with_the_passcode_and_in_no_other_way() {
 }
 
 #[test]
+fn gnu_chooses_among_several_contacts() {
+    let Some(program) = gnu("clients gnu choice") else { return };
+    let site = Site::start(Plan::default());
+    site.admin(&["contact", "add", USER, "second@example.org", "--verified"]);
+    let tmux = gnu_at_form(&program, &site, &["env.TERM=IBM-3179-2"], "");
+    gnu_sign_on(&tmux, PASSWORD);
+    tmux.wait_for("Choose a Way");
+    tmux.keys(&["Tab"]);
+    tmux.text("1");
+    tmux.keys(&["Enter"]);
+    tmux.wait_for("s***@example.org");
+    tmux.keys(&["F6"]);
+    tmux.wait_for("Choose a Way");
+    tmux.keys(&["Tab"]);
+    tmux.text("1");
+    tmux.keys(&["Enter"]);
+    tmux.wait_for("Passcode sent to");
+    tmux.text(&site.passcode());
+    tmux.keys(&["Enter"]);
+    tmux.wait_for("Simulated Main Menu");
+}
+
+#[test]
 fn gnu_cancels() {
     let Some(program) = gnu("clients gnu cancels") else { return };
     let site = Site::start(Plan::default());

@@ -154,6 +154,25 @@ fn a_newcomer_gets_to_the_menu() {
 }
 
 #[test]
+fn a_visitor_chooses_between_mail_and_app() {
+    let demo = Demo::start(&[]);
+    let mut terminal = demo.terminal(&[]);
+    terminal.see("06/053");
+    terminal.press("carl\torchard\r");
+    terminal.see("Choose a Way");
+    let line = demo.line("app of CARL shows");
+    let code = line.rsplit(' ').next().unwrap();
+    terminal.see("12/002");
+    terminal.press("\t1\r");
+    terminal.see("authenticator app shows");
+    terminal.see("17/044");
+    terminal.press(&format!("{code}\r"));
+    terminal.see("Simulated Main Menu");
+    terminal.leave();
+    demo.stop();
+}
+
+#[test]
 fn who_cancels_or_is_unknown_is_out() {
     let demo = Demo::start(&[]);
     let mut terminal = demo.terminal(&[]);

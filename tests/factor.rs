@@ -35,7 +35,7 @@ address = "127.0.0.1:0"
 host = "PROD"
 "#;
 
-const RADIUS_SECRET: &str = "a secret of 24 letters..";
+pub(crate) const RADIUS_SECRET: &str = "a secret of 24 letters..";
 /// 20 bytes, `12345678901234567890`.
 const SEED: &str = "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ\n";
 
@@ -233,12 +233,41 @@ fn what_is_not_configured_is_not_added() {
 }
 
 /// A FreeRADIUS of our own on a loopback port.
-struct FreeRadius(Child);
+pub(crate) struct FreeRadius(Child);
 
 impl Drop for FreeRadius {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// FreeRADIUS, where it is installed.
+pub(crate) fn freeradius() -> Option<PathBuf> {
+    program("freeradius", "FREERADIUS")
+        .or_else(|| Some(PathBuf::from("/usr/sbin/freeradius")).filter(|path| path.is_file()))
+}
+
+impl FreeRadius {
+    /// Starts it in `folder` and waits until it is ready.
+    pub(crate) fn start(program: &std::path::Path, folder: &std::path::Path, port: u16) -> Self {
+        std::fs::write(folder.join("radiusd.conf"), radius_configuration(folder, port)).unwrap();
+        std::fs::write(folder.join("dictionary"), "$INCLUDE /usr/share/freeradius/dictionary\n").unwrap();
+        let child = Command::new(program)
+            .args(["-f", "-n", "radiusd", "-l", "stdout", "-d"])
+            .arg(folder)
+            .stdout(std::fs::File::create(folder.join("radius.log")).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let running = Self(child);
+        let log = || std::fs::read_to_string(folder.join("radius.log")).unwrap();
+        let mut waited = Duration::ZERO;
+        while !log().contains("Ready to process requests") {
+            assert!(waited < Duration::from_secs(20), "FreeRADIUS does not start: {}", log());
+            waited += pause(Duration::from_millis(50));
+        }
+        running
     }
 }
 
@@ -321,15 +350,13 @@ server default {
 }
 
 /// A port that nothing listens on now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
 fn freeradius_accepts_rejects_and_challenges() {
-    let found = program("freeradius", "FREERADIUS")
-        .or_else(|| Some(PathBuf::from("/usr/sbin/freeradius")).filter(|path| path.is_file()));
-    let Some(freeradius) = found else {
+    let Some(program) = freeradius() else {
         return skip("freeradius_accepts_rejects_and_challenges", "freeradius is not installed");
     };
     let (silent, port) = (free_port(), free_port());
@@ -346,22 +373,7 @@ fn freeradius_accepts_rejects_and_challenges() {
     desk.prints("factor add radius BERT", "");
     desk.fails("factor test ANNA 1", "123456", 1, "radius-unreachable");
 
-    desk.write("radiusd.conf", &radius_configuration(&desk.0, port));
-    desk.write("dictionary", "$INCLUDE /usr/share/freeradius/dictionary\n");
-    let child = Command::new(freeradius)
-        .args(["-f", "-n", "radiusd", "-l", "stdout", "-d"])
-        .arg(&desk.0)
-        .stdout(std::fs::File::create(desk.0.join("radius.log")).unwrap())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _running = FreeRadius(child);
-    let log = || std::fs::read_to_string(desk.0.join("radius.log")).unwrap();
-    let mut waited = Duration::ZERO;
-    while !log().contains("Ready to process requests") {
-        assert!(waited < Duration::from_secs(20), "FreeRADIUS does not start: {}", log());
-        waited += pause(Duration::from_millis(50));
-    }
+    let _running = FreeRadius::start(&program, &desk.0, port);
 
     assert_eq!(desk.prints("factor test ANNA 1", "123456"), "The answer is right.\n");
     desk.fails("factor test ANNA 1", "654321", 1, "wrong");

@@ -12,6 +12,7 @@ mod corpus;
 mod delivery;
 mod demo;
 mod factor;
+mod factors;
 mod faults;
 mod ftp;
 mod operate;

@@ -336,7 +336,8 @@ impl Message {
 /// A farewell, or the reason that may be told to somebody who is refused.
 ///
 /// The texts do not tell an unknown user from a locked or a factorless one, nor a fault from a refusal by rule: whoever
-/// guesses learns nothing (security checklist C-20).
+/// guesses learns nothing (security checklist C-20). [`Notice::NoFactor`] and [`Notice::Waiting`] are for those who may
+/// enrol, and whose password the host has accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// Refused, whatever the reason.

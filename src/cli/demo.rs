@@ -14,8 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Global, print_line};
 use crate::demo::mail::Mail;
 use crate::demo::{
-    ADDRESS, FtpHappening, FtpScene, Happening, HostSettings, Layout, PASSWORD, Query, STRANGER, STRANGER_PASSWORD,
-    Scene, Stage, StageSettings, USER, walk, walk_ftp,
+    ADDRESS, APP_PASSWORD, APP_USER, FtpHappening, FtpScene, Happening, HostSettings, Layout, PASSWORD, Query,
+    STRANGER, STRANGER_PASSWORD, Scene, Stage, StageSettings, USER, walk, walk_ftp,
 };
 
 /// The gateway's port for terminals unless another is asked for.
@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// The gateway's port for FTP [default: 2121; in a walk any that is free].
     #[arg(long, value_name = "PORT")]
     ftp_port: Option<u16>,
-    /// Play a whole sign-on and print each screen: refused password, passcode, wrong code, right code, menu.
+    /// Play a whole sign-on and print each screen: refused password, passcode, wrong code, right code, menu; then a choice
+    /// among factors.
     #[arg(long)]
     walk: bool,
     /// Play a whole FTP logon and print what is said: refused password, passcode sent, passcode as password, listing.
@@ -143,6 +144,7 @@ Sallyport demo: a simulated IBM i, the gateway before it, and the mails it sends
   or, in another terminal:      {program} terminal {gateway}
 
   Sign on as {USER}, password {PASSWORD}. The passcode comes by mail; the mail is shown here.
+  {APP_USER}, password {APP_PASSWORD}, can choose between a mail and an authenticator app; what the app shows is shown here, too.
   {STRANGER}, password {STRANGER_PASSWORD}, is known to the host but not to the gateway: see how that ends.
 
   FTP at                        {ftp}   (no TLS)
@@ -178,11 +180,19 @@ async fn follow(stage: &mut Stage) -> anyhow::Result<ExitCode> {
                 if let Some(text) = told(&happening) {
                     print_line(format_args!("host: {text}"))?;
                 }
+                if is_of_app(&happening) {
+                    print_line(format_args!("app of {APP_USER} shows: {}", stage.app_code().expose()))?;
+                }
             }
             // Host and sink have ended: there is nothing to show any more.
             else => return Ok(ExitCode::FAILURE),
         }
     }
+}
+
+/// Whether somebody who has an app needs its code now.
+fn is_of_app(happening: &Happening) -> bool {
+    matches!(happening, Happening::SignedOn { user } | Happening::Ftp(FtpHappening::LoggedOn { user }) if user == APP_USER)
 }
 
 fn told(happening: &Happening) -> Option<String> {

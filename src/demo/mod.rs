@@ -20,7 +20,9 @@ mod wire;
 pub use ftp::{FtpHappening, FtpHost, FtpScene, FtpWalkError, walk_ftp};
 pub use host::{Account, Happening, Host, HostSettings, Layout, Query};
 pub use page::Place;
-pub use stage::{ADDRESS, PASSWORD, STRANGER, STRANGER_PASSWORD, Stage, StageError, StageSettings, USER};
+pub use stage::{
+    ADDRESS, APP_PASSWORD, APP_USER, PASSWORD, STRANGER, STRANGER_PASSWORD, Stage, StageError, StageSettings, USER,
+};
 pub use walk::{Scene, WalkError, passcode, walk};
 
 #[cfg(test)]

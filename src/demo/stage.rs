@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use policy::{ContactKind, User};
+use policy::{ContactKind, Secret, User};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,12 +24,12 @@ use super::mail::{self, Mail};
 use crate::audit::{Entry, Event, Outcome};
 use crate::config::{Config, ConfigError};
 use crate::delivery;
-use crate::factor::Judge;
+use crate::factor::{Judge, Parameters, hotp, totp};
 use crate::guard::Guard;
 use crate::key::{Key, KeyError};
 use crate::notify;
 use crate::serve::{self, Running, StartError};
-use crate::store::{self, NewContact, Store};
+use crate::store::{self, NewContact, NewFactor, Store};
 use crate::system::{NoRandomness, System};
 
 /// The user that the gateway knows.
@@ -38,6 +38,14 @@ pub const USER: &str = "ANNA";
 pub const PASSWORD: &str = "GARDEN";
 /// The address of [`USER`].
 pub const ADDRESS: &str = "anna@example.com";
+/// A user who can choose between a passcode by mail and an authenticator app.
+pub const APP_USER: &str = "CARL";
+/// The password of [`APP_USER`] at the simulated host.
+pub const APP_PASSWORD: &str = "ORCHARD";
+/// The address of [`APP_USER`].
+const APP_ADDRESS: &str = "carl@example.com";
+/// Bytes of the app's secret.
+const SECRET: usize = 20;
 /// A user that the host knows and the gateway does not.
 pub const STRANGER: &str = "BERT";
 /// The password of [`STRANGER`] at the simulated host.
@@ -114,6 +122,8 @@ pub struct Stage {
     pub mails: UnboundedReceiver<Mail>,
     /// What happens at the simulated host.
     pub journal: UnboundedReceiver<Happening>,
+    app: Secret<Vec<u8>>,
+    system: System,
     running: Running,
     directory: Directory,
     _end: DropGuard,
@@ -139,7 +149,10 @@ impl Stage {
         let ftp_host = ftp_listener.local_addr()?;
         let sink = sink_listener.local_addr()?;
         let simulated = HostSettings { journal: Some(journal_in), ..settings.host };
-        let simulated = simulated.with_account(USER, PASSWORD).with_account(STRANGER, STRANGER_PASSWORD);
+        let simulated = simulated
+            .with_account(USER, PASSWORD)
+            .with_account(APP_USER, APP_PASSWORD)
+            .with_account(STRANGER, STRANGER_PASSWORD);
         let (simulated_ftp, ftp_end) = (FtpHost::new(simulated.clone(), system.clone()), end.clone());
         tokio::spawn(async move { simulated_ftp.serve(ftp_listener, ftp_end).await });
         let (simulated, host_end) = (Host::new(simulated), end.clone());
@@ -152,25 +165,42 @@ impl Stage {
         let config = Config::load(&file)?;
         let open = config.open()?;
         let store = Store::open(&config.gateway.store, system.now()).await?;
-        register(&store, &system, &config.gateway.node).await?;
         let key = Key::open(&config.gateway.key_file, &system)?;
+        let judge = Judge::new(&key, None, None);
+        let mut app = vec![0; SECRET];
+        system.fill(&mut app)?;
+        let app = Secret::new(app);
+        register(&store, &system, &config.gateway.node, (&judge, &app)).await?;
         let (post, worker) = delivery::open(&config, &open, store, &key, system.clone())?;
-        let guard = Guard::open(post, Judge::new(&key, None, None), key, system.clone()).await?;
-        let running = serve::start(&config, open, guard, worker, system).await.map_err(|error| match error {
-            StartError::Bind { error, address, .. } if error.kind() == io::ErrorKind::AddrInUse => {
-                let port = address.port();
-                StageError::PortTaken { port, option: if port == settings.port { "--port" } else { "--ftp-port" } }
-            }
-            error @ (StartError::Bind { .. }
-            | StartError::Control(_)
-            | StartError::NotReleased(_)
-            | StartError::Signer(_)
-            | StartError::Audit(_)) => StageError::Start(error),
-        })?;
+        let guard = Guard::open(post, judge, key, system.clone()).await?;
+        let running =
+            serve::start(&config, open, guard, worker, system.clone()).await.map_err(|error| match error {
+                StartError::Bind { error, address, .. } if error.kind() == io::ErrorKind::AddrInUse => {
+                    let port = address.port();
+                    StageError::PortTaken { port, option: if port == settings.port { "--port" } else { "--ftp-port" } }
+                }
+                error @ (StartError::Bind { .. }
+                | StartError::Control(_)
+                | StartError::NotReleased(_)
+                | StartError::Signer(_)
+                | StartError::Audit(_)) => StageError::Start(error),
+            })?;
         let mut addresses = running.addresses().into_iter();
         let mut next = || addresses.next().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let (gateway, ftp) = (next(), next());
-        Ok(Self { gateway, ftp, host, ftp_host, mails, journal, running, directory, _end: end.drop_guard() })
+        Ok(Self {
+            gateway,
+            ftp,
+            host,
+            ftp_host,
+            mails,
+            journal,
+            app,
+            system,
+            running,
+            directory,
+            _end: end.drop_guard(),
+        })
     }
 
     /// The gateway's configuration file.
@@ -179,24 +209,50 @@ impl Stage {
         self.directory.configuration()
     }
 
+    /// What the authenticator app of [`APP_USER`] shows now.
+    #[must_use]
+    pub fn app_code(&self) -> Secret<String> {
+        let settings = totp::Settings::default();
+        let step = u64::try_from(self.system.now().as_second()).unwrap_or(0) / u64::from(settings.period.max(1));
+        let codes = hotp::Codes { algorithm: settings.algorithm, digits: settings.digits, secret: self.app.expose() };
+        codes.code(step)
+    }
+
     /// Ends all parts; those who are signed on get a farewell.
     pub async fn stop(self) {
         self.running.stop().await;
     }
 }
 
-/// Registers the demo's user.
-async fn register(store: &Store, system: &System, node: &str) -> Result<(), store::Error> {
+/// Registers the demo's users; `app`: what the app of one of them has, and who seals it.
+async fn register(
+    store: &Store,
+    system: &System,
+    node: &str,
+    app: (&Judge, &Secret<Vec<u8>>),
+) -> Result<(), store::Error> {
     let entry = |detail: &str| Entry::new(system.now(), node, Event::Changed, Outcome::Noted).detail(detail);
     for (name, value) in SETTINGS {
         let entry = entry(&format!("set {name} to {value} for the demo"));
         store.set_setting(name.to_owned(), value.to_owned(), entry).await?;
     }
-    if let Ok(user) = USER.parse::<User>() {
+    for (name, address) in [(USER, ADDRESS), (APP_USER, APP_ADDRESS)] {
+        let Ok(user) = name.parse::<User>() else { continue };
         let named = |detail: &str| entry(detail).user(Some(&user));
         store.add_user(user.clone(), false, "the demo's user".to_owned(), named("added for the demo")).await?;
-        let contact = NewContact::vouched(ContactKind::Email, ADDRESS);
+        let contact = NewContact::vouched(ContactKind::Email, address);
         store.add_contact(user.clone(), contact, named("contact added for the demo"), Vec::new()).await?;
+        if name == APP_USER {
+            let new = NewFactor {
+                user: user.clone(),
+                label: "phone".to_owned(),
+                parameters: Parameters::Totp(totp::Settings::default()),
+                secret: Some(app.1.clone()),
+                confirmed: true,
+                used: None,
+            };
+            store.add_factor(new, app.0.sealer().clone(), named("app added for the demo")).await?;
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use proxy_tn5250::input::Aid;
 use tokio::net::TcpStream;
 
 use super::mail::Mail;
-use super::stage::{PASSWORD, Stage, USER};
+use super::stage::{APP_PASSWORD, APP_USER, PASSWORD, Stage, USER};
 use crate::terminal::{Error, Key, Options, Picture, Session};
 
 /// How long each step may take.
@@ -61,17 +61,7 @@ struct Walk<'a> {
 ///
 /// At the first thing that is not as it must be.
 pub async fn walk(stage: &mut Stage, show: &mut (dyn FnMut(Scene) + Send)) -> Result<(), WalkError> {
-    let connected = TcpStream::connect(stage.gateway).await.and_then(|stream| {
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    });
-    let stream = connected.map_err(|error| WalkError::Screen {
-        step: "connecting to the gateway",
-        error: error.into(),
-        screen: String::new(),
-    })?;
-    let session = Session::new(stream, Options::default(), STEP_MAX);
-    let mut walk = Walk { session, step: "", show };
+    let mut walk = Walk { session: connect(stage).await?, step: "", show };
 
     walk.step = "waiting for the sign-on display";
     walk.see("sign-on-screen", "The host's sign-on display, seen through the gateway", "This is a simulator").await?;
@@ -99,13 +89,49 @@ pub async fn walk(stage: &mut Stage, show: &mut (dyn FnMut(Scene) + Send)) -> Re
 
     walk.step = "keying the right passcode";
     walk.enter(&passcode).await?;
-    walk.see("menu-screen", "The right passcode: what the host had ready appears", "Simulated Main Menu").await
+    walk.see("menu-screen", "The right passcode: what the host had ready appears", "Simulated Main Menu").await?;
+
+    walk.session = connect(stage).await?;
+    walk.step = "signing on as somebody who has several factors";
+    walk.wait("This is a simulator").await?;
+    walk.type_text(APP_USER)?;
+    walk.key(Key::Tab).await?;
+    walk.enter(APP_PASSWORD).await?;
+    let title = "Somebody else, with an address and an authenticator app: one of them is chosen";
+    walk.see("choice-screen", title, "Choose a Way").await?;
+
+    walk.step = "choosing the app";
+    walk.key(Key::Tab).await?;
+    walk.enter("1").await?;
+    walk.see("app-screen", "The app's code is asked for; F6 leads to the choice again", "authenticator app shows")
+        .await?;
+
+    walk.step = "keying what the app shows";
+    walk.enter(stage.app_code().expose()).await?;
+    walk.wait("Simulated Main Menu").await
+}
+
+async fn connect(stage: &Stage) -> Result<Session<TcpStream>, WalkError> {
+    let connected = TcpStream::connect(stage.gateway).await.and_then(|stream| {
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    });
+    let stream = connected.map_err(|error| WalkError::Screen {
+        step: "connecting to the gateway",
+        error: error.into(),
+        screen: String::new(),
+    })?;
+    Ok(Session::new(stream, Options::default(), STEP_MAX))
 }
 
 impl Walk<'_> {
-    async fn see(&mut self, name: &'static str, title: &'static str, text: &str) -> Result<(), WalkError> {
+    async fn wait(&mut self, text: &str) -> Result<(), WalkError> {
         let seen = self.session.wait_for_text(text).await;
-        self.check(seen)?;
+        self.check(seen)
+    }
+
+    async fn see(&mut self, name: &'static str, title: &'static str, text: &str) -> Result<(), WalkError> {
+        self.wait(text).await?;
         (self.show)(Scene::Screen { name, title, picture: self.session.picture() });
         Ok(())
     }
@@ -179,7 +205,15 @@ mod tests {
         walked.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(
             seen,
-            ["sign-on-screen", "refused-screen", "passcode-screen", "wrong-passcode-screen", "menu-screen"]
+            [
+                "sign-on-screen",
+                "refused-screen",
+                "passcode-screen",
+                "wrong-passcode-screen",
+                "menu-screen",
+                "choice-screen",
+                "app-screen"
+            ]
         );
         let configuration = stage.configuration();
         assert!(configuration.exists());

@@ -13,8 +13,8 @@
 use jiff::SignedDuration;
 use policy::challenge::{Binding, mask};
 use policy::{
-    Answer, Attempt, Enforcement, Factor, Failure, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules,
-    Secret, Service, Settings, Standing, User, Verdict, decide,
+    Attempt, Enforcement, Factor, Failure, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules, Secret,
+    Service, Settings, Standing, User, Verdict, decide,
 };
 
 use super::proof::{Name, Proof, Proofs, asks};
@@ -383,7 +383,7 @@ impl Inner {
     async fn alert(&self, case: &Case<'_>, challenge: &Challenge) {
         let Case { peer, attempt, user, .. } = *case;
         let settings = &case.rules.settings;
-        let wrong = settings.passcode_tries.saturating_sub(u32::from(challenge.tries_left));
+        let wrong = answers(challenge, settings.passcode_tries);
         let password_is_right = peer.service == Service::Ftp || !peer.code_first;
         if !password_is_right || wrong < settings.alert_wrong_passcodes {
             return;
@@ -433,6 +433,12 @@ impl Inner {
     }
 }
 
+/// How many answers `challenge` has had, where `tries` are the rule.
+pub(super) fn answers(challenge: &Challenge, tries: u32) -> u32 {
+    let more = if challenge.factor == Factor::Radius { RADIUS_TRIES } else { 0 };
+    tries.saturating_add(more.into()).saturating_sub(challenge.tries_left.into())
+}
+
 /// What stands on a prompt besides the challenge.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
@@ -454,11 +460,6 @@ enum Judged {
 /// `entry` about `challenge`.
 pub(super) fn of(entry: Entry, challenge: &Challenge) -> Entry {
     Entry { challenge: Some(challenge.id.clone()), factor: Some(challenge.factor.as_str().to_owned()), ..entry }
-}
-
-/// Whether an answer that only terminals give is one that FTP gives too.
-pub(super) const fn is_terminal_s(answer: &Answer) -> bool {
-    matches!(answer, Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_))
 }
 
 /// The names of all proofs, in the order in which they are offered.

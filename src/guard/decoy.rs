@@ -76,7 +76,7 @@ impl Inner {
             | Opened::ContactBudget
             | Opened::TotalBudget
             | Opened::Stopped) => {
-                return self.not_sent(peer, attempt, user, kept, cause).await;
+                return self.not_sent(peer, attempt, user, kept, cause, None).await;
             }
         }
         let mut random = [0];

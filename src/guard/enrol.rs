@@ -45,8 +45,7 @@ const BACK: Keys = &[(PanelKey::F12, "Back")];
 impl Inner {
     /// The user has no factor and may enrol one.
     pub(super) async fn begin_enrolment(&self, case: &Case<'_>, entry: Entry) -> Result<Verdict, Fault> {
-        let waiting = self.store.pending_enrolments().await?;
-        if waiting.iter().any(|waiting| waiting.user == case.user.as_str()) {
+        if self.waits(case).await? {
             let entry = Entry { outcome: Outcome::Denied, ..entry }.reason("enrolment-waits");
             self.store.append(entry).await?;
             return Ok(refuse(Notice::Waiting));
@@ -60,6 +59,12 @@ impl Inner {
             EnrolmentGuard::Ticket => self.ticket_panel(case, Talk::default(), None),
             EnrolmentGuard::Network | EnrolmentGuard::Approval => self.offer(case, false, None),
         })
+    }
+
+    /// Whether something that the user enrolled waits for approval.
+    async fn waits(&self, case: &Case<'_>) -> Result<bool, Fault> {
+        let waiting = self.store.pending_enrolments().await?;
+        Ok(waiting.iter().any(|waiting| waiting.user == case.user.as_str()))
     }
 
     /// What can be enrolled here.
@@ -99,6 +104,11 @@ impl Inner {
             self.talks.end(&case.peer.connection);
             self.note_enrolment(case, Outcome::Denied, "enrolment-not-permitted", "").await?;
             return Ok(refuse(Notice::Refused));
+        }
+        if !admitted && self.waits(case).await? {
+            self.talks.end(&case.peer.connection);
+            self.note_enrolment(case, Outcome::Denied, "enrolment-waits", "").await?;
+            return Ok(refuse(Notice::Waiting));
         }
         if filled.key == PanelKey::F12 && admitted {
             return self.contacts_panel(case, None).await;
@@ -232,6 +242,14 @@ impl Inner {
         let contact = match known {
             Some(contact) => contact.id,
             None => {
+                if !admitted && held.len() >= usize::try_from(case.rules.settings.contacts_max).unwrap_or(usize::MAX) {
+                    // Begun before, and never finished: whoever mistypes is not to be kept out by that.
+                    for begun in held.iter().filter(|contact| contact.verified_at.is_none()) {
+                        let entry =
+                            self.enrolment(case, Outcome::Noted, "contact-removed", "begun before, not finished");
+                        self.store.remove_contact(case.user.clone(), begun.id, entry, Vec::new()).await?;
+                    }
+                }
                 let shown = mask(&address);
                 let entry = self.enrolment(case, Outcome::Noted, "contact-added", &shown);
                 let told =
@@ -305,9 +323,11 @@ impl Inner {
     /// Makes a secret for an app, and shows it.
     async fn new_app(&self, case: &Case<'_>, admitted: bool) -> Result<Verdict, Fault> {
         self.register(case).await?;
+        let waiting = self.store.pending_enrolments().await?;
         for record in self.store.factors(case.user.clone()).await? {
-            // Begun before, and never finished.
-            if record.confirmed_at.is_none() && record.label == LABEL {
+            // Begun before, and never finished; what waits for approval is finished.
+            let waits = waiting.iter().any(|waiting| waiting.factor == Some(record.id));
+            if record.confirmed_at.is_none() && record.label == LABEL && !waits {
                 let entry = self.enrolment(case, Outcome::Noted, "factor-removed", "begun before, not finished");
                 self.store.remove_factor(case.user.clone(), record.id, entry).await?;
             }
@@ -426,9 +446,7 @@ impl Inner {
         let facts = Facts::new(self, snapshot);
         let case = Case { facts: &facts, ..*case };
         let mut lines = vec![
-            PanelLine::Text(
-                "These prove at each sign-on that it is you. Type 4 to remove, then press Enter.".to_owned(),
-            ),
+            PanelLine::Text("These prove at each sign-on that it is you. Type 4 beside one to remove it.".to_owned()),
             PanelLine::Blank,
         ];
         lines.extend(
@@ -460,6 +478,9 @@ impl Inner {
         if filled.fields.iter().any(|field| !matches!(field.expose().trim(), "" | "4")) {
             return self.contacts_panel(case, Some("Type 4 to remove.")).await;
         }
+        let _turn = self.removals.lock().await;
+        let facts = Facts::new(self, self.store.snapshot(case.attempt.clone()).await?);
+        let case = &Case { facts: &facts, ..*case };
         let marked = shown.iter().zip(&filled.fields).filter(|(_, field)| field.expose().trim() == "4");
         let marked: Vec<_> = marked.filter_map(|(name, _)| case.proofs.find(*name)).collect();
         let stay =
@@ -546,7 +567,7 @@ impl Inner {
         keys: Keys,
         message: Option<&str>,
     ) -> Verdict {
-        self.talks.put(&case.peer.connection, talk);
+        self.talks.put(case, talk);
         let heading = self.heading(case.peer, case.attempt);
         let message = message.map(|text| (text.to_owned(), !matches!(text, "Set up." | "Removed.")));
         Verdict::Challenge(Prompt::Panel(Box::new(Panel { heading, id, title, lines, keys, message })))

@@ -655,7 +655,7 @@ impl<'a> LogOn<'a> {
             }
         }
         match why {
-            Some(why) => self.guard.not_sent(self.peer, &self.attempt, self.user, why, Cause::SignOn).await,
+            Some(why) => self.guard.not_sent(self.peer, &self.attempt, self.user, why, Cause::SignOn, None).await,
             None => Ok(refuse(Notice::Unavailable)),
         }
     }

@@ -15,7 +15,7 @@ use policy::{
     Secret, Verdict, decide,
 };
 
-use super::challenge::{Case, Cause, Facts, Made, Shown, Tried, Try, is_terminal_s, names, of};
+use super::challenge::{Case, Cause, Facts, Made, Shown, Tried, Try, names, of};
 use super::proof::{Name, Proof, Proofs};
 use super::talk::{Step, Talk};
 use super::{Fault, Inner, Peer, decoy, refuse};
@@ -91,8 +91,8 @@ impl Inner {
     ) -> Result<Verdict, Fault> {
         match self.make(case, proof, entry, cause).await? {
             Made::Open(challenge) => {
-                let maintain = self.talks.of(&case.peer.connection).maintain;
-                self.talks.put(&case.peer.connection, Talk { maintain, ..Talk::default() });
+                let maintain = self.talks.of(case).maintain;
+                self.talks.put(case, Talk { maintain, ..Talk::default() });
                 let message = cause.message(challenge.factor);
                 Ok(self.show(case, &challenge, message))
             }
@@ -104,7 +104,7 @@ impl Inner {
                 let others = case.proofs.clone().without(proof.name());
                 let may_wait = matches!(cause, Cause::Resend(current) if case.attempt.at < current.expires_at);
                 if others.count() == 0 || may_wait {
-                    return self.not_sent(case.peer, case.attempt, case.user, why, cause).await;
+                    return self.not_sent(case.peer, case.attempt, case.user, why, cause, Some(case)).await;
                 }
                 let entry = self.entry_of(case.peer, case.attempt, Event::PasscodeSent, Outcome::Denied);
                 self.store.append(entry.reason(why.code())).await?;
@@ -125,16 +125,16 @@ impl Inner {
 
     /// The prompt for `challenge`, with the keys that do something.
     pub(super) fn show(&self, case: &Case<'_>, challenge: &Challenge, message: Option<Message>) -> Verdict {
-        let text = self.talks.of(&case.peer.connection).radius.map(|(_, text)| text);
+        let text = self.talks.of(case).radius.map(|(_, text)| text);
         let shown = Shown { message, keys: case.keys(challenge), text };
         self.prompt(case.peer, case.attempt, case.user, challenge, shown)
     }
 
     /// The panel that lists `proofs`.
     fn choice(&self, case: &Case<'_>, proofs: &Proofs, message: Option<&str>) -> Verdict {
-        let mut talk = self.talks.of(&case.peer.connection);
+        let mut talk = self.talks.of(case);
         talk.step = Step::Choosing(names(proofs));
-        self.talks.put(&case.peer.connection, talk);
+        self.talks.put(case, talk);
         let mut lines = vec![
             PanelLine::Value { label: "User", value: case.user.to_string() },
             PanelLine::Value { label: "Source address", value: case.attempt.source.to_string() },
@@ -206,11 +206,9 @@ impl Inner {
                 }
             };
         };
-        if is_terminal_s(&answer) && !matches!(answer, Answer::Resend) && current.expires_at <= attempt.at {
-            return self.anew(&case, &current, Cause::Expired).await;
-        }
+        let is_over = current.expires_at <= attempt.at;
         match answer {
-            Answer::Passcode(_) if current.expires_at <= attempt.at => self.anew(&case, &current, Cause::Expired).await,
+            Answer::Passcode(_) | Answer::Maintain if is_over => self.anew(&case, &current, Cause::Expired).await,
             Answer::Passcode(passcode) => self.passcode(&case, &current, &passcode, false).await,
             Answer::Resend if current.factor.is_sent() => self.anew(&case, &current, Cause::Resend(&current)).await,
             Answer::Resend => Ok(self.show(&case, &current, None)),
@@ -220,13 +218,14 @@ impl Inner {
             }
             Answer::Other => Ok(self.show(&case, &current, None)),
             Answer::Maintain if case.keys(&current).maintain => {
-                let mut talk = self.talks.of(&peer.connection);
+                let mut talk = self.talks.of(&case);
                 talk.maintain = true;
-                self.talks.put(&peer.connection, talk);
+                self.talks.put(&case, talk);
                 Ok(self.show(&case, &current, Some(Message::MaintainNext)))
             }
             Answer::Maintain => Ok(self.show(&case, &current, None)),
-            Answer::Panel(filled) => self.panel(&case, Some(&current), filled).await,
+            // Whoever chose something chose that, and not another message to where the last one went.
+            Answer::Panel(filled) => self.panel(&case, Some(&current).filter(|_| !is_over), filled).await,
         }
     }
 
@@ -269,18 +268,18 @@ impl Inner {
             Some(passcode.clone()).filter(|text| !text.expose().trim().is_empty())
         };
         let Some(answer) = answer else { return Ok(plain(current, Some(Message::Malformed))) };
-        let talk = self.talks.of(&peer.connection);
+        let talk = self.talks.of(case);
         let state = talk.radius.as_ref().map(|(state, _)| state);
         let given = Try { answer: (!is_decoy).then_some(&answer), state, any: false };
         Ok(match self.take_try(case, current, given).await? {
             Tried::Right => self.proven(case, &talk).await?,
             Tried::Wrong(challenge) => {
-                self.talks.put(&peer.connection, Talk { radius: None, ..talk });
+                self.talks.put(case, Talk { radius: None, ..talk });
                 plain(&challenge, Some(Message::Wrong))
             }
             Tried::Replayed(challenge) => plain(&challenge, Some(Message::Replayed)),
             Tried::More(challenge, state, text) => {
-                self.talks.put(&peer.connection, Talk { radius: Some((state, text)), ..talk });
+                self.talks.put(case, Talk { radius: Some((state, text)), ..talk });
                 self.show(case, &challenge, None)
             }
             Tried::Unjudged => {
@@ -308,7 +307,7 @@ impl Inner {
 
     /// What was keyed on a panel.
     async fn panel(&self, case: &Case<'_>, current: Option<&Challenge>, filled: Filled) -> Result<Verdict, Fault> {
-        let talk = self.talks.of(&case.peer.connection);
+        let talk = self.talks.of(case);
         match talk.step.clone() {
             Step::Choosing(offered) => {
                 let Some(proof) = chosen(&filled, &offered).and_then(|name| case.proofs.find(name)) else {
@@ -321,7 +320,7 @@ impl Inner {
                     && case.proofs.of(current).map(Proof::name) == Some(proof.name())
                 {
                     // The challenge that is open is for this one.
-                    self.talks.put(&case.peer.connection, Talk { step: Step::Passcode, ..talk });
+                    self.talks.put(case, Talk { step: Step::Passcode, ..talk });
                     return Ok(self.show(case, current, None));
                 }
                 let proof = proof.clone();
@@ -337,7 +336,7 @@ impl Inner {
         }
     }
 
-    /// The budgets allow no further message.
+    /// The budgets allow no further message. `case`: whose it would have been; none where it is a decoy.
     pub(super) async fn not_sent(
         &self,
         peer: &Peer,
@@ -345,6 +344,7 @@ impl Inner {
         user: &policy::User,
         why: Opened,
         cause: Cause<'_>,
+        case: Option<&Case<'_>>,
     ) -> Result<Verdict, Fault> {
         let entry = self.entry_of(peer, attempt, Event::PasscodeSent, Outcome::Denied).reason(why.code());
         self.store.append(entry).await?;
@@ -352,7 +352,8 @@ impl Inner {
             // Nothing is wrong with the user, who may come back when messages are sent again.
             _ if why == Opened::Stopped => Ok(refuse(Notice::Unavailable)),
             Cause::Resend(current) if attempt.at < current.expires_at => {
-                let keys = policy::Keys { resend: true, ..policy::Keys::default() };
+                let plain = policy::Keys { resend: true, ..policy::Keys::default() };
+                let keys = case.map_or(plain, |case| case.keys(current));
                 let shown = Shown { message: Some(Message::ResendRefused), keys, text: None };
                 Ok(self.prompt(peer, attempt, user, current, shown))
             }

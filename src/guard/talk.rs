@@ -1,20 +1,22 @@
 //! What a terminal's connection is being asked, between two questions: in memory, for as long as the connection lives.
 //!
-//! Nothing here lets anybody in: what was proven stands in the store and in the audit, and a talk that is gone ends in a
-//! refusal.
+//! Invariants: a talk serves the user whom it was begun with, on the connection it was begun on, and nobody else; a talk that
+//! is gone ends in a refusal. Where one has the user let in afterwards, the proof was judged, used up and audited before it
+//! began.
 
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use policy::Secret;
+use policy::{Secret, User};
 
 use super::ConnectionId;
+use super::challenge::Case;
 use super::proof::Name;
 use crate::factor::radius;
 
 /// The talks of all connections.
 #[derive(Debug, Default)]
-pub(super) struct Talks(DashMap<ConnectionId, Talk>);
+pub(super) struct Talks(DashMap<ConnectionId, (User, Talk)>);
 
 /// What one connection is being asked.
 #[derive(Debug, Clone, Default)]
@@ -52,14 +54,15 @@ pub(super) enum Step {
 }
 
 impl Talks {
-    /// What `connection` is being asked; nothing of ours where nothing is known.
-    pub(super) fn of(&self, connection: &ConnectionId) -> Talk {
-        self.0.get(connection).map(|talk| talk.clone()).unwrap_or_default()
+    /// What the user of `case` is being asked on its connection; nothing of ours where nothing is known.
+    pub(super) fn of(&self, case: &Case<'_>) -> Talk {
+        let held = self.0.get(&case.peer.connection);
+        held.filter(|held| held.0 == *case.user).map(|held| held.1.clone()).unwrap_or_default()
     }
 
-    /// From now on `connection` is being asked this.
-    pub(super) fn put(&self, connection: &ConnectionId, talk: Talk) {
-        self.0.insert(connection.clone(), talk);
+    /// From now on the user of `case` is being asked this on its connection.
+    pub(super) fn put(&self, case: &Case<'_>, talk: Talk) {
+        self.0.insert(case.peer.connection.clone(), (case.user.clone(), talk));
     }
 
     /// `connection` is being asked nothing any more.

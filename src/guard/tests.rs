@@ -1,6 +1,8 @@
 //! The guard over a real store and a real mail relay on loopback: how one gets in, and all the ways one does not.
 
+mod enrol;
 mod logon;
+mod own;
 mod sending;
 mod strangers;
 mod strict;

@@ -126,6 +126,7 @@ pub(crate) fn is_screen(wire: &[u8], kind: ScreenKind, texts: &[String]) -> bool
     holds
         && match kind {
             ScreenKind::Passcode => drawing.starts_with(own) && fields == 1 && read,
+            ScreenKind::Panel => drawing.starts_with(own) && fields == 3 && read,
             ScreenKind::Farewell => drawing.starts_with(own) && fields == 0 && read,
             ScreenKind::Repaint => matches!(drawing.first(), Some(0x40 | 0x20)) && !read,
             ScreenKind::FormAgain => drawing.first() == Some(&0x40) && fields > 1 && read,

@@ -5,11 +5,11 @@
 //! S order code-first          a setting of the gate
 //! C bytes      H bytes        bytes from the client, from the host
 //! C closed     H closed       that side closes
-//! V admit | challenge [message] | refuse [close]      the guard's verdict
+//! V admit | challenge [message] | panel | refuse [close]      the guard's verdict
 //! T 300ms                     time passes
 //! E ended                     an operator ends the session
 //! =>C bytes    =>H bytes      expected bytes to the client, to the host
-//! =>? signon ANNA | answer ANNA passcode 123456 | answer ANNA resend       expected question
+//! =>? signon ANNA | answer ANNA passcode 123456 | answer ANNA resend | answer ANNA panel F5 1|   expected question
 //! =>! accepted ANNA | refused ANNA | cancelled ANNA | unknown-display | suspicious       expected report
 //! =>X refused                 expected close
 //! ```
@@ -17,7 +17,7 @@
 //! Bytes are written as hex (`0440 00*10` repeats), as EBCDIC text in double quotes, as ASCII text in single quotes, as a
 //! record in braces (`{03 0440}`: opcode, content; `{00/40}`: opcode and flags; header, doubled FF and end of record come by
 //! themselves), or as a word from the file `words` beside the scripts (`@form`, `@signon(ANNA,SECRET)`). Where a line with
-//! bytes to the client names a screen of ours (`=>C @passcode-screen "text"`), the record must have the form of our screens
+//! bytes to the client names a screen of ours (`=>C @passcode-screen "text"`, `=>C @panel`), the record must have the form of our screens
 //! and hold the texts.
 //!
 //! The encodings here are deliberately not those of the product: they are the second opinion.
@@ -78,6 +78,8 @@ pub(crate) enum Expected {
 pub(crate) enum ScreenKind {
     /// Has one input field and asks for it.
     Passcode,
+    /// Has the fields of the panel of all conversations: two options and a ticket.
+    Panel,
     /// Has no input field.
     Farewell,
     /// The screen from before the gate, drawn again: asks for nothing.
@@ -203,6 +205,7 @@ fn screen(text: &str) -> Option<Expected> {
     let (name, texts) = text.split_once(' ').unwrap_or((text, ""));
     let kind = match name {
         "@passcode-screen" => ScreenKind::Passcode,
+        "@panel" => ScreenKind::Panel,
         "@farewell" => ScreenKind::Farewell,
         "@repaint" => ScreenKind::Repaint,
         "@form-again" => ScreenKind::FormAgain,

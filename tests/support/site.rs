@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use sallyport::demo::mail::{self, Mail};
-use sallyport::demo::{Host, HostSettings};
+use sallyport::demo::{FtpHost, Host, HostSettings};
+use sallyport::system::System;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
@@ -40,12 +41,25 @@ pub(crate) struct Plan {
     pub(crate) host_lines: &'static str,
     /// Lines for the limits.
     pub(crate) limits: &'static str,
+    /// Whole tables for the end of the configuration.
+    pub(crate) more: String,
+    /// Whether the host speaks FTP, too, and the gateway before it.
+    pub(crate) ftp: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let host = HostSettings::default().with_account(USER, PASSWORD);
-        Self { host, host_up: true, mail_up: true, tls: false, host_lines: "", limits: "" }
+        Self {
+            host,
+            host_up: true,
+            mail_up: true,
+            tls: false,
+            host_lines: "",
+            limits: "",
+            more: String::new(),
+            ftp: false,
+        }
     }
 }
 
@@ -56,6 +70,8 @@ pub(crate) struct Site {
     pub(crate) gateway: SocketAddr,
     /// Where metrics and health are told, if the plan's limits go on with a table for them.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Where FTP clients connect, if they may.
+    pub(crate) ftp: Option<SocketAddr>,
     folder: PathBuf,
     /// The gateway.
     pub(crate) process: Child,
@@ -95,9 +111,18 @@ impl Site {
                 }
             });
         }
-        std::fs::write(folder.join("sallyport.toml"), configuration(&plan, host, relay)).unwrap();
-        let (process, gateway, metrics) = serve(&folder);
-        let site = Self { gateway, metrics, folder, process, mails: Mutex::new(mails), runtime: Some(runtime) };
+        let mut text = configuration(&plan, host, relay);
+        if plan.ftp {
+            let listener = bind();
+            let address = listener.local_addr().unwrap();
+            let server = FtpHost::new(plan.host.clone(), System::new());
+            runtime.spawn(async move { server.serve(listener, CancellationToken::new()).await });
+            text = text.replace("[[listener]]", &format!("[host.ftp]\naddress = \"{address}\"\n[[listener]]"));
+            text += "[[listener]]\nname = \"files\"\nservice = \"ftp\"\naddress = \"127.0.0.1:0\"\nhost = \"HOST1\"\n";
+        }
+        std::fs::write(folder.join("sallyport.toml"), text + &plan.more).unwrap();
+        let (process, gateway, ftp, metrics) = serve(&folder);
+        let site = Self { gateway, ftp, metrics, folder, process, mails: Mutex::new(mails), runtime: Some(runtime) };
         site.admin(&["user", "add", USER, "--email", "anna@example.com", "--verified"]);
         site.admin(&["settings", "set", "send.pause", "0"]);
         site
@@ -122,6 +147,17 @@ impl Site {
     /// The newest audit entries, as text.
     pub(crate) fn audit(&self) -> String {
         self.admin(&["audit", "list", "--json"])
+    }
+
+    /// The next mail for which `is_it` holds; those before it are gone.
+    pub(crate) fn mail(&self, what: &str, is_it: impl Fn(&Mail) -> bool) -> Mail {
+        let mails = self.mails.lock().unwrap();
+        loop {
+            let mail = mails.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no mail came: {what}"));
+            if is_it(&mail) {
+                return mail;
+            }
+        }
     }
 
     /// The passcode in the next mail.
@@ -161,7 +197,7 @@ impl Site {
     pub(crate) fn restart(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        (self.process, self.gateway, self.metrics) = serve(&self.folder);
+        (self.process, self.gateway, self.ftp, self.metrics) = serve(&self.folder);
     }
 
     /// Runs a future on the site's runtime.
@@ -251,8 +287,8 @@ host = \"HOST1\"
     )
 }
 
-/// Starts the gateway and waits until it is ready; gives the addresses of its listener and of its metrics.
-fn serve(folder: &Path) -> (Child, SocketAddr, Option<SocketAddr>) {
+/// Starts the gateway and waits until it is ready; gives the addresses of its listeners, for terminals and for FTP, and of its metrics.
+fn serve(folder: &Path) -> (Child, SocketAddr, Option<SocketAddr>, Option<SocketAddr>) {
     let mut process = Command::new(PROGRAM)
         .args(["serve", "--log", "warn", "--config"])
         .arg(folder.join("sallyport.toml"))
@@ -272,7 +308,14 @@ fn serve(folder: &Path) -> (Child, SocketAddr, Option<SocketAddr>) {
     let log = || std::fs::read_to_string(folder.join("log")).unwrap();
     assert!(said.last().is_some_and(|line| line == "ready"), "the gateway does not start: {}", log());
     let address = |line: &String| line.split_whitespace().find_map(|word| word.parse::<SocketAddr>().ok());
-    let gateway = said.first().and_then(address).expect("a listener");
-    let metrics = said.iter().find(|line| line.starts_with("metrics ")).and_then(address);
-    (process, gateway, metrics)
+    let (mut metrics, mut listeners) = (None, Vec::new());
+    for line in &said {
+        match address(line) {
+            Some(address) if line.starts_with("metrics ") => metrics = Some(address),
+            Some(address) => listeners.push(address),
+            None => {}
+        }
+    }
+    let gateway = *listeners.first().expect("a listener");
+    (process, gateway, listeners.get(1).copied(), metrics)
 }

@@ -71,10 +71,9 @@ async fn only_contacts_that_are_confirmed_count() {
         .unwrap();
     world.store.move_contact(anna().unwrap(), second, 1, world.change()).await.unwrap();
     let peer = world.abroad();
-    assert!(matches!(world.sign_on(&peer, anna()).await, Verdict::Challenge(Prompt::Panel(_))), "which one?");
-    let fields = vec![Secret::new("1".to_owned()), Secret::new(String::new())];
-    let answer = Answer::Panel(policy::Filled { key: policy::PanelKey::Enter, fields });
-    prompt(world.guard.answer(&peer, Question::Answer { user: anna(), answer }).await);
+    let shown = own::panel(world.sign_on(&peer, anna()).await, "SPT1003");
+    assert_eq!(own::options(&shown), ["E-mail s***@example.com", "E-mail a***@example.com"]);
+    prompt(world.fill(&peer, "ANNA", policy::PanelKey::Enter, &["1", ""]).await);
     admitted(world.key(&peer, &world.relay.passcode()).await);
     assert_eq!(world.relay.mails()[0].to, "second@example.com");
     let contacts = world.store.user(anna().unwrap()).await.unwrap().contacts;
