@@ -219,11 +219,11 @@ fn service_accounts() {
 fn settings_and_audit() {
     let desk = Desk::new("settings");
     assert_eq!(desk.prints("settings set passcode.digits 8"), "passcode.digits = 8 digits (was 6)\n");
-    desk.fails("settings set passcode.digits 5", 2, "passcode.digits takes 6-12 digits");
+    desk.fails("settings set passcode.digits 5", 2, "passcode.digits takes 6-10 digits");
     desk.fails("settings set nonsense 1", 3, "there is no setting nonsense");
     desk.fails("settings reset nonsense", 3, "there is no setting nonsense");
     let shown = desk.json("settings show passcode.digits");
-    assert_eq!((&shown["value"], &shown["default"], &shown["range"]), (&"8".into(), &"6".into(), &"6-12".into()));
+    assert_eq!((&shown["value"], &shown["default"], &shown["range"]), (&"8".into(), &"6".into(), &"6-10".into()));
     assert!(desk.prints("settings show passcode.digits").contains("Reason"));
     desk.prints("settings reset passcode.digits");
     let list = desk.json("settings list");

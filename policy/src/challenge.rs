@@ -11,8 +11,8 @@ pub use crate::contact::mask;
 
 /// The fewest digits of a passcode.
 pub const DIGITS_MIN: u8 = 6;
-/// The most digits of a passcode.
-pub const DIGITS_MAX: u8 = 12;
+/// The most digits of a passcode: as many as the field on the passcode screen holds.
+pub const DIGITS_MAX: u8 = 10;
 
 /// Letters for the prefix: those that cannot be taken for a digit (I, O, Q, S, Z) are left out.
 const PREFIXES: &[u8; 21] = b"ABCDEFGHJKLMNPRTUVWXY";
@@ -144,7 +144,7 @@ mod tests {
     fn passcodes_are_uniform_by_construction() {
         assert_eq!(passcode(0, 6).unwrap().expose(), "000000");
         assert_eq!(passcode(1_000_001, 6).unwrap().expose(), "000001");
-        assert_eq!(passcode(999_999_999_999, 12).unwrap().expose(), "999999999999");
+        assert_eq!(passcode(9_999_999_999, 10).unwrap().expose(), "9999999999");
         for digits in DIGITS_MIN..=DIGITS_MAX {
             let count = 10_u64.pow(u32::from(digits));
             let end = u64::MAX / count * count;

@@ -237,7 +237,7 @@ impl Setting {
         }
     }
 
-    /// The range: `6-12`, or `off, observe, enforce`.
+    /// The range: `6-10`, or `off, observe, enforce`.
     #[must_use]
     pub fn range(&self) -> String {
         match self.kind {
@@ -374,7 +374,7 @@ settings! {
             "Whether an emergency override takes one operator or two; with two, it counts once a second one has approved.",
             "Small sites have one operator. PCI DSS 8.5.1 wants exceptions authorised by management: set two where there are two.";
     }
-    passcode_digits "passcode.digits" "digits" 6..=12 default 6:
+    passcode_digits "passcode.digits" "digits" 6..=10 default 6:
         "How many digits a passcode has.",
         "Six random digits are 20 bits, the least that NIST SP 800-63B and OWASP ASVS allow; with three tries a guess succeeds once in 333,333.";
     passcode_expiry "passcode.expiry" "seconds" 30..=600 default 300:
@@ -511,7 +511,7 @@ mod tests {
         }
         assert_eq!(
             Settings::default().set("passcode.digits", "5").unwrap_err().to_string(),
-            "passcode.digits takes 6-12 digits"
+            "passcode.digits takes 6-10 digits"
         );
         assert!(matches!(Settings::default().set("nonsense", "1"), Err(SettingError::Unknown(_))));
         let names: std::collections::HashSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();

@@ -25,6 +25,8 @@ pub const PASSCODE: (u8, u8) = (17, 44);
 
 /// Characters of the passcode field: room for `K - ` before six digits.
 pub const PASSCODE_LENGTH: u16 = 10;
+// A passcode that is longer than its field could not be keyed by anybody.
+const _: () = assert!(policy::challenge::DIGITS_MAX as u16 <= PASSCODE_LENGTH);
 
 /// Row and column, from 1, of the first character of the field for what is longer than some digits.
 pub const LONG: (u8, u8) = (18, 2);
