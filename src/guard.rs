@@ -34,7 +34,6 @@ use jiff::Timestamp;
 use policy::{
     Attempt, Decision, Effect, Failure, Fingerprint, Notice, Question, Reason, Report, Service, User, Verdict, decide,
 };
-use tokio::sync::Mutex;
 
 use crate::audit::witness::{Late, Witnesses};
 use crate::audit::{Entry, Event, Outcome};
@@ -124,8 +123,6 @@ struct Inner {
     pace: decoy::Pace,
     judge: Judge,
     talks: Talks,
-    /// Users remove what is their own one after the other, so that two at once do not remove the last.
-    removals: Mutex<()>,
     /// Those that must have the entries before anybody is let in.
     witnesses: OnceLock<Witnesses>,
 }
@@ -179,8 +176,8 @@ impl Guard {
         }
         let (sealer, places) = (Sealer::new(&key, "sallyport held password 1"), Places::new(system.clone()));
         let pace = decoy::Pace::default();
-        let (talks, removals, witnesses) = (Talks::default(), Mutex::default(), OnceLock::new());
-        let inner = Inner { store, post, key, names, system, sealer, places, pace, judge, talks, removals, witnesses };
+        let (talks, witnesses) = (Talks::default(), OnceLock::new());
+        let inner = Inner { store, post, key, names, system, sealer, places, pace, judge, talks, witnesses };
         Ok(Self(Arc::new(inner)))
     }
 

@@ -328,7 +328,11 @@ impl Inner {
             let connection = &*peer.binding(user);
             let binding =
                 Binding { challenge: &challenge.id, user, connection, host: &peer.host, service: peer.service };
-            if self.key.fits(&binding, answer, &taken.hash) { Judged::Right(Proven::Sent) } else { Judged::Wrong }
+            // The rules may have come to take no such factor since it was sent. Compared in any case, for the time it takes.
+            let taken_yet =
+                case.standing.is_some_and(|user| decide::usable(&case.rules, &user).contains(challenge.factor));
+            let fits = self.key.fits(&binding, answer, &taken.hash);
+            if fits && taken_yet { Judged::Right(Proven::Sent) } else { Judged::Wrong }
         } else {
             match case.proofs.of(challenge) {
                 Some(proof) => self.judge_own(case, proof, answer, given.state).await?,

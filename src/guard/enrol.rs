@@ -30,7 +30,7 @@ use crate::audit::{Entry, Event, Outcome};
 use crate::delivery::{self, Change};
 use crate::factor::{Given, Judgement, Parameters, totp};
 use crate::notify;
-use crate::store::{self, Confirmed, Contact, NewContact, NewFactor, Waiting};
+use crate::store::{self, Confirmed, Contact, NewContact, NewFactor, Own, Removal, Waiting};
 
 /// How many wrong tickets end a connection.
 const TICKETS_MAX: u8 = 3;
@@ -401,7 +401,7 @@ impl Inner {
         let waits = waiting.is_some();
         let entry = self.enrolment(case, Outcome::Allowed, "factor-confirmed", Factor::Totp.words());
         let done = match waiting {
-            Some(waiting) => self.store.await_approval(waiting, None, Some(id), entry).await.map(|()| true)?,
+            Some(waiting) => self.store.await_approval(waiting, spend, entry).await?,
             None => self.store.confirm_factor(spend, entry).await?,
         };
         if !done {
@@ -478,41 +478,30 @@ impl Inner {
         if filled.fields.iter().any(|field| !matches!(field.expose().trim(), "" | "4")) {
             return self.contacts_panel(case, Some("Type 4 to remove.")).await;
         }
-        let _turn = self.removals.lock().await;
-        let facts = Facts::new(self, self.store.snapshot(case.attempt.clone()).await?);
-        let case = &Case { facts: &facts, ..*case };
         let marked = shown.iter().zip(&filled.fields).filter(|(_, field)| field.expose().trim() == "4");
         let marked: Vec<_> = marked.filter_map(|(name, _)| case.proofs.find(*name)).collect();
         let stay =
             case.proofs.main.iter().filter(|proof| !marked.iter().any(|gone| gone.name() == proof.name())).count();
-        if stay == 0 {
+        let mut removals = Vec::new();
+        for proof in marked {
+            removals.extend(self.removal(case, proof).await?);
+        }
+        if stay == 0 || !self.store.remove_own(case.user.clone(), removals, case.attempt.at).await? {
             return self.contacts_panel(case, Some("One has to stay. Set another one up first.")).await;
         }
-        for proof in marked {
-            self.remove(case, proof).await?;
-        }
+        self.post.wake();
         self.contacts_panel(case, Some("Removed.")).await
     }
 
-    async fn remove(&self, case: &Case<'_>, proof: &Proof) -> Result<(), Fault> {
-        let user = case.user.clone();
-        match proof {
-            Proof::Contact(contact) => {
-                let shown = mask(&contact.address);
-                let told = self.post.notices(&user, delivery::Notice::ContactChanged(Change::Removed, &shown)).await?;
-                let entry = self.enrolment(case, Outcome::Noted, "contact-removed", &shown);
-                self.store.remove_contact(user, contact.id, entry, told).await?;
-                self.post.wake();
-            }
-            Proof::Own(record) => {
-                let words = record.kind().words();
-                let entry = self.enrolment(case, Outcome::Noted, "factor-removed", words);
-                self.store.remove_factor(user, record.id, entry).await?;
-                self.tell(case, delivery::Notice::ContactChanged(Change::Removed, words)).await;
-            }
-            Proof::Code => {}
-        }
-        Ok(())
+    /// What removing `proof` takes; nothing for what is not the user's to remove.
+    async fn removal(&self, case: &Case<'_>, proof: &Proof) -> Result<Option<Removal>, Fault> {
+        let (what, shown, reason) = match proof {
+            Proof::Contact(contact) => (Own::Contact(contact.id), mask(&contact.address), "contact-removed"),
+            Proof::Own(record) => (Own::Factor(record.id), record.kind().words().to_owned(), "factor-removed"),
+            Proof::Code => return Ok(None),
+        };
+        let told = self.post.notices(case.user, delivery::Notice::ContactChanged(Change::Removed, &shown)).await?;
+        Ok(Some(Removal { what, entry: self.enrolment(case, Outcome::Noted, reason, &shown), told }))
     }
 
     async fn tell(&self, case: &Case<'_>, notice: delivery::Notice<'_>) {

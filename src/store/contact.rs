@@ -135,22 +135,13 @@ impl Store {
         .await
     }
 
-    /// Removes a contact of a user; `told` is queued with it.
+    /// Removes a contact of a user; `told` is queued with it. If it counted, challenges that were sent there end, and the
+    /// repeat windows of its user.
     ///
     /// # Errors
     /// [`Error::Missing`], or the store does not answer.
     pub async fn remove_contact(&self, user: User, id: i64, entry: Entry, told: Vec<Parcel>) -> Result<(), Error> {
-        self.write(move |connection| {
-            // Before it goes: the message about it goes to it, too, and counts as its own.
-            outbox::enqueue(connection, &told)?;
-            let gone =
-                connection.execute("DELETE FROM contacts WHERE user = ?1 AND id = ?2", params![user.as_str(), id])?;
-            if gone == 0 {
-                return Err(no_contact(&user, id));
-            }
-            audit::append(connection, &entry)
-        })
-        .await
+        self.write(move |connection| remove(connection, &user, id, &entry, &told)).await
     }
 
     /// Moves a contact to place `place` of its user's, 1 being the first.
@@ -248,6 +239,35 @@ impl Store {
         })
         .await
     }
+}
+
+/// Removes a contact, as part of a transaction.
+pub(super) fn remove(
+    connection: &Connection,
+    user: &User,
+    id: i64,
+    entry: &Entry,
+    told: &[Parcel],
+) -> Result<(), Error> {
+    // Before it goes: the message about it goes to it, too, and counts as its own.
+    outbox::enqueue(connection, told)?;
+    let counted = connection
+        .query_row(
+            "DELETE FROM contacts WHERE user = ?1 AND id = ?2 RETURNING verified_at IS NOT NULL",
+            params![user.as_str(), id],
+            |row| row.get(0),
+        )
+        .optional()?
+        .ok_or_else(|| no_contact(user, id))?;
+    if counted {
+        // Whoever holds what was sent there, on a telephone that is lost by now, starts anew.
+        connection.execute(
+            "UPDATE challenges SET state = 'cancelled', ended_at = ?2 WHERE contact = ?1 AND state = 'open'",
+            params![id, millis(entry.at)],
+        )?;
+        connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+    }
+    audit::append(connection, entry)
 }
 
 fn no_contact(user: &User, id: i64) -> Error {

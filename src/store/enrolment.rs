@@ -3,12 +3,16 @@
 //! A ticket is kept by a keyed hash; the newest one of a user counts, once. Wrong ones count as wrong passcodes do.
 
 use jiff::Timestamp;
-use policy::User;
+use policy::{User, decide};
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
-use super::{Error, Store, audit, millis, timestamp};
+use super::outbox::{self, Parcel};
+use super::snapshot::means_of;
+use super::user::standing_of;
+use super::{Error, Store, audit, contact, factor, millis, rule, timestamp};
 use crate::audit::Entry;
+use crate::factor::Spend;
 
 /// A ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,21 +80,74 @@ pub struct Waiting {
     pub host: String,
 }
 
+/// What a user can remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// The contact of this number.
+    Contact(i64),
+    /// The factor of this number.
+    Factor(i64),
+}
+
+/// Something that its owner removes.
+#[derive(Debug)]
+pub struct Removal {
+    /// What.
+    pub what: Own,
+    /// What the audit is told.
+    pub entry: Entry,
+    /// What is queued with it.
+    pub told: Vec<Parcel>,
+}
+
 impl Store {
-    /// Has a contact or a factor that its owner has shown to work wait for an administrator's approval.
+    /// Has a factor, which its owner has shown to work by an answer that uses `spent` up, wait for an administrator's approval:
+    /// whether the answer was new.
     ///
     /// # Errors
-    /// Where the store does not answer.
-    pub async fn await_approval(
-        &self,
-        waiting: Waiting,
-        contact: Option<i64>,
-        factor: Option<i64>,
-        entry: Entry,
-    ) -> Result<(), Error> {
+    /// Where the store does not answer; it does not wait then.
+    pub async fn await_approval(&self, waiting: Waiting, spent: Spend, entry: Entry) -> Result<bool, Error> {
         self.write(move |connection| {
-            wait(connection, &waiting, contact, factor, entry.at)?;
-            audit::append(connection, &entry)
+            let fresh = factor::show_only(connection, &spent, entry.at)?;
+            if fresh {
+                wait(connection, &waiting, None, Some(spent.factor), entry.at)?;
+                audit::append(connection, &entry)?;
+            }
+            Ok(fresh)
+        })
+        .await
+    }
+
+    /// Removes what its owner has done with, all or nothing: whether the user has something left to be asked for by the rules.
+    /// What is gone already does not matter. Two at once, on whichever nodes, do not remove the last one.
+    ///
+    /// # Errors
+    /// Where the store does not answer; nothing is removed then.
+    pub async fn remove_own(&self, user: User, removals: Vec<Removal>, at: Timestamp) -> Result<bool, Error> {
+        self.write(move |connection| {
+            let mut stay = means_of(connection, &user, at)?;
+            stay.contacts.retain(|contact| !removals.iter().any(|gone| gone.what == Own::Contact(contact.id)));
+            stay.factors.retain(|record| !removals.iter().any(|gone| gone.what == Own::Factor(record.id)));
+            stay.code = false;
+            let Some(mut standing) = standing_of(connection, &user)? else { return Ok(false) };
+            standing.factors = stay.factors();
+            if !decide::usable(&rule::rules(connection)?, &standing).iter().any(|factor| !factor.is_reserve()) {
+                return Ok(false);
+            }
+            for Removal { what, entry, told } in &removals {
+                let removed = match *what {
+                    Own::Contact(id) => contact::remove(connection, &user, id, entry, told),
+                    Own::Factor(id) => {
+                        outbox::enqueue(connection, told)?;
+                        factor::remove(connection, &user, id, entry.clone())
+                    }
+                };
+                match removed {
+                    Ok(()) | Err(Error::Missing(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(true)
         })
         .await
     }

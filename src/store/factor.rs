@@ -100,20 +100,11 @@ impl Store {
     pub async fn confirm_factor(&self, spent: Spend, entry: Entry) -> Result<bool, Error> {
         self.write(move |connection| {
             let record = find(connection, &spent.user, spent.factor)?;
-            let confirmed = connection.execute(
-                "UPDATE factors SET confirmed_at = ?3 WHERE id = ?1 AND user = ?2 AND confirmed_at IS NULL",
-                params![spent.factor, spent.user.as_str(), millis(entry.at)],
-            )?;
-            if confirmed == 0 {
-                return Ok(false);
+            let shown = show(connection, &spent, entry.at)?;
+            if shown {
+                change(connection, &record, Change::Confirmed, entry)?;
             }
-            if !spend(connection, &spent, entry.at)? {
-                // The transaction must not keep what was changed just now.
-                unconfirm(connection, &spent)?;
-                return Ok(false);
-            }
-            change(connection, &record, Change::Confirmed, entry)?;
-            Ok(true)
+            Ok(shown)
         })
         .await
     }
@@ -170,15 +161,43 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], or the store does not answer.
     pub async fn remove_factor(&self, user: User, id: i64, entry: Entry) -> Result<(), Error> {
-        self.write(move |connection| {
-            let record = find(connection, &user, id)?;
-            connection.execute("DELETE FROM factors WHERE id = ?1 AND user = ?2", params![id, user.as_str()])?;
-            // Whoever got in by it, with a phone that is lost by now, starts anew.
-            connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
-            change(connection, &record, Change::Removed, entry)
-        })
-        .await
+        self.write(move |connection| remove(connection, &user, id, entry)).await
     }
+}
+
+/// Removes a factor, as part of a transaction.
+pub(super) fn remove(connection: &Connection, user: &User, id: i64, entry: Entry) -> Result<(), Error> {
+    let record = find(connection, user, id)?;
+    connection.execute("DELETE FROM factors WHERE id = ?1 AND user = ?2", params![id, user.as_str()])?;
+    // Whoever got in by it, with a phone that is lost by now, starts anew.
+    connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+    change(connection, &record, Change::Removed, entry)
+}
+
+/// Has a factor that does not count yet use up the answer that shows it to work, and count: whether it did not, and the
+/// answer was new. Nothing is changed otherwise.
+fn show(connection: &Connection, spent: &Spend, now: Timestamp) -> Result<bool, Error> {
+    let confirmed = connection.execute(
+        "UPDATE factors SET confirmed_at = ?3 WHERE id = ?1 AND user = ?2 AND confirmed_at IS NULL",
+        params![spent.factor, spent.user.as_str(), millis(now)],
+    )?;
+    if confirmed == 0 {
+        return Ok(false);
+    }
+    let fresh = spend(connection, spent, now)?;
+    if !fresh {
+        unconfirm(connection, spent)?;
+    }
+    Ok(fresh)
+}
+
+/// As [`show`], but the factor counts only once somebody has approved it; the answer is used up for good.
+pub(super) fn show_only(connection: &Connection, spent: &Spend, now: Timestamp) -> Result<bool, Error> {
+    let fresh = show(connection, spent, now)?;
+    if fresh {
+        unconfirm(connection, spent)?;
+    }
+    Ok(fresh)
 }
 
 /// Uses up what a right answer used: whether it was still there. Within the transaction that lets the user in.

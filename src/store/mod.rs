@@ -52,7 +52,7 @@ pub use carrier::Carrier;
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Proven, Sent, Taken};
 pub use contact::{Confirmed, Contact, NewContact};
 pub use emergency::{OneTimeCode, Override};
-pub use enrolment::{PendingEnrolment, Ticket, Waiting};
+pub use enrolment::{Own, PendingEnrolment, Removal, Ticket, Waiting};
 pub use factor::{Change, FACTORS_MAX, NewFactor};
 pub use hostcheck::Budget;
 pub use inspect::{Inspection, inspect};

@@ -1,6 +1,7 @@
 //! All that bears on one attempt, read at once.
 
-use policy::{Admission, Attempt, Factor, Factors, History, Rules, Scope, Way};
+use jiff::Timestamp;
+use policy::{Admission, Attempt, Factor, Factors, History, Rules, Scope, User, Way};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::contact::contacts;
@@ -54,6 +55,19 @@ impl Store {
     }
 }
 
+/// What a user can prove with.
+pub(super) fn means_of(connection: &Connection, user: &User, now: Timestamp) -> Result<Means, Error> {
+    let mut means = Means {
+        contacts: contacts(connection, user)?,
+        factors: factor::factors(connection, user)?,
+        code: emergency::has_code(connection, user, now)?,
+        stopped: sender::is_stopped(connection)?,
+    };
+    means.contacts.retain(|contact| contact.verified_at.is_some());
+    means.factors.retain(Record::counts);
+    Ok(means)
+}
+
 fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Error> {
     let source = source_key(attempt.source);
     let mut history = History { source_tally: tally(connection, Scope::Source, "", &source)?, ..History::default() };
@@ -66,12 +80,7 @@ fn snapshot(connection: &Connection, attempt: &Attempt) -> Result<Snapshot, Erro
             .next()
             .transpose()?;
         if let Some((mut standing, own)) = registered {
-            means.contacts = contacts(connection, user)?;
-            means.contacts.retain(|contact| contact.verified_at.is_some());
-            means.factors = factor::factors(connection, user)?;
-            means.factors.retain(Record::counts);
-            means.stopped = sender::is_stopped(connection)?;
-            means.code = emergency::has_code(connection, user, attempt.at)?;
+            means = means_of(connection, user, attempt.at)?;
             standing.factors = means.factors();
             history.user = Some(standing);
             given = own;

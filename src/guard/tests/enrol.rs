@@ -6,7 +6,7 @@ use policy::{Panel, PanelKey, PanelLine};
 use super::own::{options, panel, said};
 use super::*;
 use crate::factor::{hotp, totp};
-use crate::store::PendingEnrolment;
+use crate::store::{Own, PendingEnrolment, Removal};
 use PanelKey::{Enter, F3, F5, F6, F12};
 
 const TICKET: &str = "SPT1010";
@@ -229,6 +229,8 @@ async fn what_waits_for_approval_lets_nobody_in() {
     world.store.settle_enrolment(waiting.id, true, world.change()).await.unwrap();
     let peer = world.abroad();
     prompt(world.sign_on(&peer, user("BERT")).await);
+    let again = prompt(world.code(&peer, "BERT", &code).await);
+    assert_eq!(again.message, Some(Message::Replayed), "what showed the app to work is used up");
     world.system.pass(30);
     admitted(world.code(&peer, "BERT", &code_of(&shown, &world.system)).await);
 }
@@ -414,6 +416,30 @@ async fn two_at_the_contacts_do_not_remove_them_all() {
     );
     let said: Vec<_> = [one, two].into_iter().map(|verdict| said(&panel(verdict, CONTACTS)).to_owned()).collect();
     assert_eq!(world.counting("ANNA").await, 1, "{said:?}");
+}
+
+#[tokio::test]
+async fn what_two_nodes_remove_is_never_the_last() {
+    let world = open_world("ticket").await;
+    let app = world.give_app("ANNA").await;
+    let contact = world.store.user(anna().unwrap()).await.unwrap().contacts[0].id;
+    // Each of them saw both when it was asked.
+    let removal = |what| vec![Removal { what, entry: world.change(), told: Vec::new() }];
+    let now = world.system.now();
+    let (one, two) = tokio::join!(
+        world.store.remove_own(anna().unwrap(), removal(Own::Contact(contact)), now),
+        world.store.remove_own(anna().unwrap(), removal(Own::Factor(app)), now)
+    );
+    assert_ne!(one.unwrap(), two.unwrap());
+    assert_eq!(world.counting("ANNA").await, 1);
+    // Nor is what stays something that the rules take from nobody.
+    let world = open_world("ticket").await;
+    world.give_app("ANNA").await;
+    let allowed = policy::Factors::only(policy::Factor::Email);
+    world.store.set_user_factors(anna().unwrap(), allowed, world.change()).await.unwrap();
+    let removal = vec![Removal { what: Own::Contact(contact), entry: world.change(), told: Vec::new() }];
+    assert!(!world.store.remove_own(anna().unwrap(), removal, world.system.now()).await.unwrap());
+    assert_eq!(world.counting("ANNA").await, 2);
 }
 
 #[tokio::test]

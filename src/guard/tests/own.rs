@@ -164,6 +164,31 @@ async fn another_way_and_back() {
 }
 
 #[tokio::test]
+async fn a_passcode_is_good_for_as_long_as_what_it_was_sent_to() {
+    let world = World::new().await;
+    world.set("repeat.minutes", "60").await;
+    let contact = world.store.user(anna().unwrap()).await.unwrap().contacts[0].id;
+    let (peer, other) = (world.abroad(), world.peer("203.0.113.10:40000"));
+    prompt(world.sign_on(&peer, anna()).await);
+    admitted(world.key(&peer, &world.relay.passcode()).await);
+    admitted(world.sign_on(&peer, anna()).await);
+    world.give_app("ANNA").await;
+    panel(world.sign_on(&other, anna()).await, CHOICE);
+    prompt(world.fill(&other, "ANNA", Enter, &["1", ""]).await);
+    let passcode = world.relay.passcode();
+    let email = policy::Factors::only(Factor::Email);
+    let others = policy::Factors::ALL.iter().filter(|factor| !email.contains(*factor)).collect();
+    world.store.set_user_factors(anna().unwrap(), others, world.change()).await.unwrap();
+    assert_eq!(prompt(world.key(&other, &passcode).await).message, Some(Message::Wrong), "not a factor of hers now");
+    world.store.set_user_factors(anna().unwrap(), policy::Factors::ALL, world.change()).await.unwrap();
+
+    world.store.remove_contact(anna().unwrap(), contact, world.change(), Vec::new()).await.unwrap();
+    refused(world.key(&other, &passcode).await, Notice::Refused);
+    assert_eq!(world.last_reason(Event::Passcode).await, "no-challenge");
+    prompt(world.sign_on(&peer, anna()).await);
+}
+
+#[tokio::test]
 async fn whoever_chooses_too_late_gets_what_was_chosen() {
     let world = World::new().await;
     world.give_app("ANNA").await;
