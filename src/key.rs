@@ -25,6 +25,7 @@ use rustix::fs::{FlockOperation, Gid, Uid, fchown, flock};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::code;
 use crate::system::{NoRandomness, System};
 
 /// How many bytes a key has.
@@ -182,16 +183,16 @@ impl Key {
     }
 
     /// The keyed hash of a code that an administrator issued to `user`, whatever it is for. How it is written does not
-    /// matter: `plain_code`.
+    /// matter: [`code::plain`].
     #[must_use]
     pub fn code_hash(&self, what: &str, user: &User, code: &str) -> Vec<u8> {
-        self.mark(format!("{what} {user}").as_bytes(), &plain_code(code))
+        self.mark(format!("{what} {user}").as_bytes(), &code::plain(code))
     }
 
     /// Whether `hash` is that of `code`, in the same time whatever the answer.
     #[must_use]
     pub fn is_code(&self, what: &str, user: &User, code: &str, hash: &[u8]) -> bool {
-        self.bears(format!("{what} {user}").as_bytes(), &plain_code(code), hash)
+        self.bears(format!("{what} {user}").as_bytes(), &code::plain(code), hash)
     }
 
     /// A key of its own for the use that `label` names, from the current key.
@@ -365,33 +366,6 @@ impl Key {
         }
         sync_folder(path)
     }
-}
-
-/// The 32 characters that codes are made of: digits and letters but for I, L, O and U (Crockford's base 32).
-pub const CODE_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-/// Whether `text` has the form of a code: ten characters of the alphabet, however they are written.
-#[must_use]
-pub fn is_code(text: &str) -> bool {
-    let plain = plain_code(text);
-    plain.expose().len() == CODE_LENGTH && plain.expose().iter().all(|byte| CODE_ALPHABET.contains(byte))
-}
-
-/// How many characters a code has.
-pub const CODE_LENGTH: usize = 10;
-
-/// A code as it is hashed: upper case, without blanks and hyphens, and with digits for the letters that look like them.
-fn plain_code(code: &str) -> Secret<Vec<u8>> {
-    let mut plain = Vec::with_capacity(code.len());
-    for byte in code.bytes() {
-        match byte.to_ascii_uppercase() {
-            b' ' | b'-' => {}
-            b'O' => plain.push(b'0'),
-            b'I' | b'L' => plain.push(b'1'),
-            byte => plain.push(byte),
-        }
-    }
-    Secret::new(plain)
 }
 
 impl std::fmt::Debug for Key {

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod cli;
+pub mod code;
 pub mod config;
 pub mod control;
 pub mod delivery;

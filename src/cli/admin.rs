@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use policy::Secret;
-use zeroize::Zeroizing;
 
 use super::Global;
 use crate::audit::{Entry, Event, Outcome};
@@ -88,20 +86,6 @@ pub(crate) fn local(time: Timestamp, zone: &TimeZone) -> String {
         return "unlocked".to_owned();
     }
     time.to_zoned(zone.clone()).strftime("%F %T").to_string()
-}
-
-/// A code of ten characters, 50 bits, in two groups: `7KQ2M-XW9TB`. Letters that look like digits are not in it.
-pub(crate) fn code(system: &System) -> anyhow::Result<Secret<String>> {
-    let mut bytes = Zeroizing::new([0; 10]);
-    system.fill(&mut *bytes)?;
-    let mut text = String::with_capacity(11);
-    for (place, byte) in bytes.iter().enumerate() {
-        if place == 5 {
-            text.push('-');
-        }
-        text.push(char::from(crate::key::CODE_ALPHABET[usize::from(byte % 32)]));
-    }
-    Ok(Secret::new(text))
 }
 
 /// Who runs this: the user id, which cannot be forged, and the names that the environment gives, which can.

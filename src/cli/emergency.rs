@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use policy::{Emergency, User};
 use serde::Serialize;
 
-use super::admin::{Admin, code, counted, operator};
+use super::admin::{Admin, counted, operator};
 use super::{Global, Usage};
 use crate::audit::Event;
+use crate::code;
 use crate::key::Key;
 use crate::system::System;
 
@@ -133,7 +134,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
             let reason = given(reason)?;
             let system = System::new();
             let key = Key::open(&admin.config.gateway.key_file, &system)?;
-            let secret = code(&system)?;
+            let secret = code::draw(&system)?;
             let time = SignedDuration::from_hours(days.map_or(i64::from(hours), |days| i64::from(days) * 24));
             let until = admin.now.checked_add(time).unwrap_or(admin.now);
             let entry = entry("emergency-code-issued", &format!("until {until:.0}: {reason}"), &user);

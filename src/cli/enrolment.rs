@@ -6,7 +6,8 @@ use jiff::SignedDuration;
 use policy::User;
 
 use super::Global;
-use super::admin::{Admin, code, operator};
+use super::admin::{Admin, operator};
+use crate::code;
 use crate::key::Key;
 use crate::system::System;
 
@@ -69,7 +70,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
             let key = Key::open(&admin.config.gateway.key_file, &system)?;
             let hours = store.rules().await?.settings.enrolment_ticket_hours;
             let until = admin.now.checked_add(SignedDuration::from_hours(hours.into())).unwrap_or(admin.now);
-            let secret = code(&system)?;
+            let secret = code::draw(&system)?;
             let entry = admin.entry("enrolment-ticket-issued", &format!("until {until:.0}")).user(Some(&user));
             let hash = key.code_hash("ticket", &user, secret.expose());
             let number = store.issue_ticket(user.clone(), hash, operator(), until, entry).await?;

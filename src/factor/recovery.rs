@@ -1,13 +1,12 @@
 //! Recovery codes: ten that a user keeps on paper, each good once.
 //!
 //! ```text
-//!   code     ABCDE-FGHJK     10 letters of Crockford's base32, 50 random bits
+//!   code     ABCDE-FGHJK     ten characters, 50 random bits
 //!   kept     salt (16) | 10 times argon2id(code, salt) (32)          all of it sealed
 //! ```
 //!
 //! One salt for a set, so that one computation judges an answer. Who has the store needs the deployment's key to get at
-//! the hashes at all, and then argon2id (19 MiB, two passes) for each of 2^50 guesses. Read tolerantly: case, blanks and hyphens
-//! do not matter, O is 0, and I and L are 1.
+//! the hashes at all, and then argon2id (19 MiB, two passes) for each of 2^50 guesses. How they are written: [`code`].
 
 use std::sync::Arc;
 
@@ -15,17 +14,15 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use policy::Secret;
 use tokio::sync::Semaphore;
 
+use crate::code;
 use crate::system::{NoRandomness, System};
 
 /// How many codes a set has.
 pub const CODES: usize = 10;
-/// How many letters a code has.
-const LETTERS: usize = 10;
 const SALT_LENGTH: usize = 16;
 const HASH_LENGTH: usize = 32;
 /// How many hashes are computed at a time, each of which takes 19 MiB.
 const PARALLEL_MAX: usize = 2;
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// A new set.
 #[derive(Debug)]
@@ -53,7 +50,7 @@ impl Default for Hasher {
 
 impl Hasher {
     /// The hash of a code in its plain form, computed aside.
-    async fn hash(&self, code: Secret<String>, salt: Vec<u8>) -> Result<Secret<Vec<u8>>, Unhashed> {
+    async fn hash(&self, code: Secret<Vec<u8>>, salt: Vec<u8>) -> Result<Secret<Vec<u8>>, Unhashed> {
         let permit = Arc::clone(&self.0).acquire_owned().await.map_err(|_| Unhashed)?;
         let hashed = tokio::task::spawn_blocking(move || {
             // Held until the work is over, even where nobody waits for it any more.
@@ -61,7 +58,7 @@ impl Hasher {
             let params = Params::new(19_456, 2, 1, Some(HASH_LENGTH)).map_err(|_| Unhashed)?;
             let mut hash = vec![0; HASH_LENGTH];
             Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-                .hash_password_into(code.expose().as_bytes(), &salt, &mut hash)
+                .hash_password_into(code.expose(), &salt, &mut hash)
                 .map_err(|_| Unhashed)?;
             Ok(Secret::new(hash))
         });
@@ -79,9 +76,8 @@ impl Hasher {
         kept.extend_from_slice(&salt);
         let mut codes = Vec::with_capacity(CODES);
         for _ in 0..CODES {
-            let code = draw(system)?;
-            let plain = plain(&code).ok_or(Unhashed)?;
-            kept.extend_from_slice(self.hash(plain, salt.clone()).await?.expose());
+            let code = code::draw(system)?;
+            kept.extend_from_slice(self.hash(code::plain(code.expose()), salt.clone()).await?.expose());
             codes.push(code);
         }
         Ok(Set { codes, kept: Secret::new(kept) })
@@ -92,9 +88,11 @@ impl Hasher {
     /// # Errors
     /// Where no hash could be computed.
     pub async fn find(&self, kept: &Secret<Vec<u8>>, answer: &Secret<String>) -> Result<Option<usize>, Unhashed> {
-        let Some(code) = plain(answer) else { return Ok(None) };
+        if !code::is_code(answer.expose()) {
+            return Ok(None);
+        }
         let (salt, hashes) = kept.expose().split_at_checked(SALT_LENGTH).ok_or(Unhashed)?;
-        let hash = self.hash(code, salt.to_vec()).await?;
+        let hash = self.hash(code::plain(answer.expose()), salt.to_vec()).await?;
         let mut found = None;
         for (number, known) in hashes.chunks(HASH_LENGTH).enumerate() {
             // No early end: the time must not tell which one it was.
@@ -117,58 +115,12 @@ pub enum IssueError {
     Unhashed(#[from] Unhashed),
 }
 
-/// Whether `text` has the form of a recovery code.
-#[must_use]
-pub fn is_code(text: &Secret<String>) -> bool {
-    plain(text).is_some()
-}
-
-fn draw(system: &System) -> Result<Secret<String>, NoRandomness> {
-    let mut bytes = [0; LETTERS];
-    system.fill(&mut bytes)?;
-    let mut code = String::with_capacity(LETTERS + 1);
-    for (at, byte) in bytes.iter().enumerate() {
-        if at == LETTERS / 2 {
-            code.push('-');
-        }
-        // 32 letters: each is equally likely.
-        code.push(ALPHABET.get(usize::from(byte & 31)).copied().map_or('0', char::from));
-    }
-    zeroize::Zeroize::zeroize(&mut bytes);
-    Ok(Secret::new(code))
-}
-
-/// The plain form of what somebody keyed: ten letters of the alphabet; `None` where it is no code.
-fn plain(text: &Secret<String>) -> Option<Secret<String>> {
-    let mut letters = String::with_capacity(text.expose().len());
-    letters.extend(text.expose().chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| {
-        match c.to_ascii_uppercase() {
-            'O' => '0',
-            'I' | 'L' => '1',
-            other => other,
-        }
-    }));
-    let letters = Secret::new(letters);
-    let fits = |text: &str| text.len() == LETTERS && text.bytes().all(|byte| ALPHABET.contains(&byte));
-    fits(letters.expose()).then_some(letters)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn secret(text: &str) -> Secret<String> {
         Secret::new(text.to_owned())
-    }
-
-    #[test]
-    fn codes_are_read_tolerantly() {
-        for text in ["ABCDE-01234", "abcde01234", " abcde 0I234", "ABCDE-OL234", "a-b-c-d-e-o-i-2-3-4"] {
-            assert_eq!(plain(&secret(text)).unwrap().expose(), "ABCDE01234", "{text}");
-        }
-        for text in ["", "ABCDE-0123", "ABCDE-012345", "ABCDU-01234", "ABCDE-0123é", "123456"] {
-            assert!(!is_code(&secret(text)), "{text}");
-        }
     }
 
     #[tokio::test]

@@ -319,7 +319,7 @@ impl Inner {
         Ok(if reason == "passcode-replayed" { Tried::Replayed(taken.challenge) } else { Tried::Wrong(taken.challenge) })
     }
 
-    /// Judges what was keyed at a challenge, and by which factor. Writes nothing but a miss at a factor.
+    /// Judges what was keyed at a challenge, and by which factor. Writes nothing.
     async fn judge(&self, case: &Case<'_>, taken: &Taken, given: Try<'_>) -> Result<(Factor, Judged), Fault> {
         let challenge = &taken.challenge;
         let Some(answer) = given.answer else { return Ok((challenge.factor, Judged::Wrong)) };

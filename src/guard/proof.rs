@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use policy::challenge::{digits_only, mask};
 use policy::{Asks, Factor, Rules, Secret, Standing, decide};
 
-use crate::factor::{Judge, Parameters, Record, recovery, yubikey};
-use crate::key::is_code;
+use crate::code::is_code;
+use crate::factor::{Judge, Parameters, Record, yubikey};
 use crate::store::{Challenge, Contact, Means};
 
 /// One thing that a user can prove with.
@@ -102,7 +102,7 @@ impl Proof {
                 Parameters::Yubikey { public_id, .. } => {
                     yubikey::Otp::parse(text).is_some_and(|otp| otp.public_id() == public_id)
                 }
-                Parameters::Recovery => recovery::is_code(text),
+                Parameters::Recovery => is_code(text.expose()),
                 Parameters::Radius { .. } => false,
             },
         }

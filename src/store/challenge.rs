@@ -409,7 +409,7 @@ impl Store {
     }
 
     /// Counts a failure of `attempt` against user and source: whether somebody is locked now. For the user everywhere it
-    /// counts only within the share of the source.
+    /// counts only within the share of the source. It also stands at the factor of the challenge that `entry` names.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -432,6 +432,9 @@ impl Store {
                 let failed = tally(connection, scope, user, source)?.failed(scope, failure, &settings, attempt.at);
                 locked |= failed.lock(attempt.at).is_some();
                 put_tally(connection, scope, user, source, &failed)?;
+            }
+            if let (Failure::Passcode, Some(challenge)) = (failure, &entry.challenge) {
+                factor::miss(connection, challenge)?;
             }
             audit::append(connection, &entry)?;
             Ok(locked)

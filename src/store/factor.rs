@@ -130,7 +130,10 @@ impl Store {
     /// Where the store does not answer.
     pub async fn miss_factor(&self, user: User, id: i64, entry: Entry) -> Result<(), Error> {
         self.write(move |connection| {
-            miss(connection, &user, id)?;
+            connection.execute(
+                "UPDATE factors SET failures = failures + 1 WHERE id = ?1 AND user = ?2",
+                params![id, user.as_str()],
+            )?;
             audit::append(connection, &entry)
         })
         .await
@@ -229,11 +232,13 @@ pub(super) fn spend(connection: &Connection, spend: &Spend, now: Timestamp) -> R
     Ok(spent == 1)
 }
 
-/// Counts a wrong answer at a factor.
-pub(super) fn miss(connection: &Connection, user: &User, id: i64) -> Result<(), Error> {
+/// Counts a wrong answer at the factor that a challenge is for, where it is for one.
+pub(super) fn miss(connection: &Connection, challenge: &str) -> Result<(), Error> {
     connection
-        .prepare_cached("UPDATE factors SET failures = failures + 1 WHERE id = ?1 AND user = ?2")?
-        .execute(params![id, user.as_str()])?;
+        .prepare_cached(
+            "UPDATE factors SET failures = failures + 1 WHERE id = (SELECT own FROM challenges WHERE id = ?1)",
+        )?
+        .execute([challenge])?;
     Ok(())
 }
 

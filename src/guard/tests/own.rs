@@ -236,9 +236,12 @@ async fn an_app_is_right_once_and_its_answers_are_counted() {
     assert_eq!((shown.message, shown.tries_left), (Some(Message::Replayed), 2));
     prompt(world.code(&other, "BERT", world.app(-1).expose()).await);
     refused(world.code(&other, "BERT", now.expose()).await, Notice::Exhausted);
+    let missed = async || world.store.factors(bert().unwrap()).await.unwrap()[0].failures;
+    assert_eq!(missed().await, 3, "since it was right last");
     world.system.pass(60);
     prompt(world.sign_on(&other, bert()).await);
     admitted(world.code(&other, "BERT", world.app(0).expose()).await);
+    assert_eq!(missed().await, 0);
     assert!(world.relay.mails().is_empty());
 }
 
