@@ -26,7 +26,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use policy::{Service, User};
+use policy::{Logging, Service, User};
 use serde::{Deserialize, Serialize};
 
 use chain::Hash;
@@ -229,6 +229,9 @@ pub struct Entry {
     pub rule: Option<i64>,
     /// More, in words.
     pub detail: Option<String>,
+    /// Which receivers of the audit get it, by the rules that held when it was written: of the user, else of the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
 }
 
 impl Entry {
@@ -254,6 +257,7 @@ impl Entry {
             challenge: None,
             rule: None,
             detail: None,
+            logging: None,
         }
     }
 

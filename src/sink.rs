@@ -264,7 +264,7 @@ impl Worker {
             return Ok(false);
         };
         let Sink { format, level, syslog, .. } = &self.sink;
-        let wanted = entries.iter().filter(|sealed| passes(*level, None, &sealed.entry));
+        let wanted = entries.iter().filter(|sealed| passes(*level, sealed.entry.logging, &sealed.entry));
         match &mut self.outlet {
             Outlet::File(outlet) => {
                 outlet.put(wanted.map(|sealed| line(*format, sealed, syslog)).collect()).await?;

@@ -155,6 +155,12 @@ pub struct Hours {
 impl Hours {
     /// The whole day.
     pub const ALL: Self = Self { from: 0, until: DAY };
+
+    /// When it begins and ends, in minutes of the day.
+    #[must_use]
+    pub const fn edges(self) -> (u16, u16) {
+        (self.from, self.until)
+    }
 }
 
 impl FromStr for Hours {

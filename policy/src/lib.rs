@@ -16,6 +16,7 @@
 pub mod account;
 pub mod attempt;
 pub mod challenge;
+pub mod check;
 pub mod contact;
 pub mod decide;
 pub mod dialogue;

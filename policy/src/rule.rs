@@ -89,6 +89,30 @@ impl Block {
         number(self.last).saturating_sub(number(self.first))
     }
 
+    /// Whether every address of `other` lies in the block.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.contains(other.first) && self.contains(other.last)
+    }
+
+    /// Whether it is of IPv4 addresses.
+    #[must_use]
+    pub const fn is_ipv4(&self) -> bool {
+        self.first.is_ipv4()
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub const fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// Its last address.
+    #[must_use]
+    pub const fn last(&self) -> IpAddr {
+        self.last
+    }
+
     fn between(first: IpAddr, last: IpAddr) -> Result<Self, BlockError> {
         let (first, last) = (first.to_canonical(), last.to_canonical());
         if first.is_ipv4() != last.is_ipv4() {
@@ -273,6 +297,13 @@ impl Network {
         }
     }
 
+    /// What says which rule goes before others: the least one counts.
+    #[must_use]
+    pub fn precedence(&self) -> (u128, bool, bool, core::cmp::Reverse<Treatment>, i64) {
+        let strictest = core::cmp::Reverse(self.treatment);
+        (self.block.span(), self.host.is_none(), self.schedule.is_none(), strictest, self.id)
+    }
+
     /// Whether the rule is about `attempt`.
     #[must_use]
     pub fn covers(&self, attempt: &Attempt) -> bool {
@@ -298,10 +329,7 @@ impl Networks {
     /// for all, one for these hours before one for all, the strictest, the oldest.
     #[must_use]
     pub fn find(&self, attempt: &Attempt) -> Option<&Network> {
-        self.0.iter().filter(|rule| rule.covers(attempt)).min_by_key(|rule| {
-            let strictest = core::cmp::Reverse(rule.treatment);
-            (rule.block.span(), rule.host.is_none(), rule.schedule.is_none(), strictest, rule.id)
-        })
+        self.0.iter().filter(|rule| rule.covers(attempt)).min_by_key(|rule| rule.precedence())
     }
 
     /// The rules that have addresses in common with `rule` (itself left out) and treat them differently.
@@ -309,7 +337,7 @@ impl Networks {
         self.0.iter().filter(move |other| {
             other.id != rule.id
                 && other.service == rule.service
-                && (other.host.is_none() || rule.host.is_none() || other.host == rule.host)
+                && is_same_host(other.host.as_deref(), rule.host.as_deref())
                 && other.treatment != rule.treatment
                 && other.block.overlaps(&rule.block)
         })
@@ -320,6 +348,11 @@ impl Networks {
     pub fn all(&self) -> &[Network] {
         &self.0
     }
+}
+
+/// Whether rules for these hosts can be about one attempt.
+fn is_same_host(one: Option<&str>, other: Option<&str>) -> bool {
+    one.is_none_or(|one| other.is_none_or(|other| one.eq_ignore_ascii_case(other)))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::Entry;
 use policy::Service;
 
 /// The columns of an entry, in the order in which they are hashed.
-pub const COLUMNS: [&str; 16] = [
+pub const COLUMNS: [&str; 17] = [
     "at",
     "node",
     "event",
@@ -38,6 +38,7 @@ pub const COLUMNS: [&str; 16] = [
     "challenge",
     "rule",
     "detail",
+    "logging",
 ];
 
 /// A SHA-256.
@@ -158,6 +159,7 @@ impl Entry {
             (&self.challenge).into(),
             self.rule.map_or(Cell::Empty, Cell::Number),
             (&self.detail).into(),
+            self.logging.map_or(Cell::Empty, |level| level.as_str().into()),
         ]
     }
 }

@@ -17,6 +17,9 @@ use crate::sessions::Selection;
 use crate::store::Store;
 use crate::system::System;
 
+/// How much of what was done stands in an entry, in characters.
+const WHAT_MAX: usize = 400;
+
 /// The store, and what audit entries and times need.
 pub(crate) struct Admin {
     pub(crate) config: Config,
@@ -57,6 +60,11 @@ impl Admin {
     /// The same for another event.
     pub(crate) fn entry_of(&self, event: Event, reason: &str, what: &str) -> Entry {
         let entry = Entry::new(self.now, &self.config.gateway.node, event, Outcome::Noted).reason(reason);
+        // However long a comment is, the operator is not cut off.
+        let what = match what.char_indices().nth(WHAT_MAX) {
+            Some((end, _)) => format!("{}...", &what[..end]),
+            None => what.to_owned(),
+        };
         entry.detail(&format!("{what}; by {}", operator()))
     }
 

@@ -208,3 +208,43 @@ async fn a_required_sink_that_is_behind_is_late_and_others_are_not_held_up() {
     drop(sinks);
     site.until(async || witnesses.late(site.system.now()).is_some()).await;
 }
+
+#[tokio::test]
+async fn the_level_of_a_user_or_network_thins_a_sink_and_never_the_store() {
+    let site = Site::new().await;
+    let path = site.folder.path("audit.jsonl");
+    let all = sink("all", Target::File(path.clone()));
+    let network = policy::Network {
+        logging: Some(Logging::Rejected),
+        ..policy::Network::new(0, policy::Service::Telnet, "10.0.0.0/8".parse().unwrap(), policy::Treatment::Exempt)
+    };
+    let changed = Entry::new(site.system.now(), &site.node, Event::Changed, Outcome::Noted);
+    site.store.add_network(network, changed.clone()).await.unwrap();
+    site.store.add_user("ANNA".parse().unwrap(), false, String::new(), changed.clone()).await.unwrap();
+    let (sinks, _) = site.start(&[all]).await;
+    for (user, source, outcome, reason) in [
+        ("BERT", "10.1.1.1", Outcome::Allowed, "thinned"),
+        ("BERT", "10.1.1.1", Outcome::Denied, "refused"),
+        ("BERT", "192.0.2.1", Outcome::Allowed, "elsewhere"),
+        ("ANNA", "10.1.1.1", Outcome::Denied, "before"),
+        ("ANNA", "10.1.1.1", Outcome::Denied, "user-locked"),
+        ("ANNA", "10.1.1.1", Outcome::Denied, "thinned-too"),
+    ] {
+        if reason == "user-locked" {
+            // It counts from now on, whatever was written before.
+            site.store.set_user_logging("ANNA".parse().unwrap(), Some(Logging::None), changed.clone()).await.unwrap();
+        }
+        let entry = Entry::new(site.system.now(), &site.node, Event::SignOn, outcome).reason(reason);
+        let (user, source) = (Some(user.to_owned()), source.parse().ok());
+        site.store.append(Entry { user, source, service: Some(policy::Service::Telnet), ..entry }).await.unwrap();
+    }
+    sinks.stop().await;
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<Sealed> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reasons: Vec<_> = lines.iter().filter_map(|line| line.entry.reason.as_deref()).collect();
+    assert_eq!(reasons, ["refused", "elsewhere", "before", "user-locked"]);
+    assert_eq!(
+        site.store.entries(Filter { event: Some(Event::SignOn), ..Filter::default() }, 99).await.unwrap().len(),
+        6
+    );
+}

@@ -5,7 +5,7 @@ use policy::account::Schedule;
 use policy::{ServiceAccount, User};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Error, Store, audit, millis};
+use super::{Error, Store, millis, version};
 use crate::audit::Entry;
 
 impl Store {
@@ -17,7 +17,7 @@ impl Store {
         self.write(move |connection| {
             let id = insert(connection, &account, entry.at)?
                 .ok_or_else(|| Error::Exists(format!("such a rule for {}", account.user)))?;
-            audit::append(connection, &entry)?;
+            version::changed(connection, &entry)?;
             Ok(id)
         })
         .await
@@ -32,7 +32,7 @@ impl Store {
             if connection.execute("DELETE FROM service_accounts WHERE id = ?1", [id])? == 0 {
                 return Err(Error::Missing(format!("service account rule {id}")));
             }
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }

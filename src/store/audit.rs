@@ -6,11 +6,13 @@
 //!   reading    one state of the whole audit, for what takes longer than a call may
 //!   archive    entries leave, once an archive holds them
 //!   cursor     how far each sink has come
+//!   level      what the rules say about passing an entry on
 //! ```
 
 mod adopt;
 mod archive;
 mod cursor;
+mod level;
 mod reading;
 
 use std::net::IpAddr;
@@ -21,6 +23,7 @@ use policy::{Service, User};
 use rusqlite::types::{Type, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
+use super::rule::optional;
 use super::{Error, Store, millis, timestamp};
 use crate::audit::chain::{COLUMNS, Cell, Cells, Hash, Head, link};
 use crate::audit::{Entry, Event, Outcome, Sealed};
@@ -61,7 +64,7 @@ pub struct Filter {
 
 const SELECT: &str =
     "SELECT id, sequence, hash, at, node, event, outcome, reason, connection, user, source, port, service, host,
-    listener, factor, challenge, rule, detail FROM audit";
+    listener, factor, challenge, rule, detail, logging FROM audit";
 
 impl Store {
     /// Adds an entry.
@@ -148,6 +151,8 @@ impl Store {
 
 /// Adds an entry, as part of a transaction, behind the newest of its node.
 pub(super) fn append(connection: &Connection, entry: &Entry) -> Result<(), Error> {
+    let level = if entry.logging.is_some() { entry.logging } else { level::of(connection, entry)? };
+    let entry = &Entry { logging: level, ..entry.clone() };
     let cells = entry.cells();
     // The transaction holds the write lock: nobody else takes this number or this place.
     let id: Option<i64> = connection
@@ -165,8 +170,8 @@ fn place(connection: &Connection, head: Head, id: i64, cells: &Cells<'_>, node: 
     let hash = link(head.hash, count, id, cells);
     let mut statement = connection.prepare_cached(
         "INSERT INTO audit (at, node, event, outcome, reason, connection, user, source, port, service, host, listener,
-                            factor, challenge, rule, detail, id, sequence, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                            factor, challenge, rule, detail, logging, id, sequence, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )?;
     let bytes = hash.as_bytes().as_slice();
     let values = cells.iter().map(|cell| cell as &dyn ToSql).chain([&id as &dyn ToSql, &count, &bytes]);
@@ -328,6 +333,10 @@ fn sealed(row: &Row<'_>) -> Result<Sealed, Error> {
         challenge: row.get("challenge")?,
         rule: row.get("rule")?,
         detail: row.get("detail")?,
+        logging: optional(
+            row.get::<_, Option<String>>("logging")?.as_deref().unwrap_or_default(),
+            "level of an entry",
+        )?,
     };
     Ok(Sealed { id: row.get("id")?, sequence: row.get("sequence")?, hash: hash(row, 2)?, entry })
 }

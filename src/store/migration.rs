@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Error, audit, millis};
+use super::{Error, audit, millis, version};
 
 /// The steps, the first one is number 1. Steps that have been released are never changed.
 const STEPS: &[&str] = &[
@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0020.sql"),
+    include_str!("migrations/0030.sql"),
 ];
 
 /// The newest schema that this program knows.
@@ -38,6 +39,7 @@ pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Err
         transaction.execute("INSERT INTO migrations (number, applied_at) VALUES (?1, ?2)", (number, millis(now)))?;
     }
     audit::adopt(&transaction)?;
+    version::begin(&transaction, now)?;
     transaction.commit()?;
     Ok(())
 }

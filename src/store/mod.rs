@@ -30,6 +30,7 @@ mod sealed;
 mod sender;
 mod snapshot;
 mod user;
+mod version;
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -63,6 +64,7 @@ pub use sealed::Resealed;
 pub use sender::{Health, Queue, SenderStatus, Switch, WorkerSeen};
 pub use snapshot::{Means, Snapshot};
 pub use user::UserRecord;
+pub use version::Version;
 
 /// How long a call may take, waiting included.
 pub const CALL_MAX: Duration = Duration::from_secs(3);

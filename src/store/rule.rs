@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use policy::account::Schedule;
 use policy::setting::SETTINGS;
 use policy::{Enforcement, Mode, Network, Networks, Rules, Service, Setting, Settings};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::{Error, Store, account, audit, millis, timestamp};
+use super::{Error, Store, account, millis, timestamp, version};
 use crate::audit::Entry;
 
 /// A setting, its value, and when it was set.
@@ -39,7 +40,7 @@ impl Store {
         self.write(move |connection| {
             let id = insert(connection, &network, entry.at)?
                 .ok_or_else(|| Error::Exists(format!("a {} rule for {}", network.service, network.block)))?;
-            audit::append(connection, &Entry { rule: Some(id), ..entry })?;
+            version::changed(connection, &Entry { rule: Some(id), ..entry })?;
             Ok(id)
         })
         .await
@@ -51,23 +52,10 @@ impl Store {
     /// [`Error::Missing`], [`Error::Exists`], or the store does not answer.
     pub async fn change_network(&self, network: Network, entry: Entry) -> Result<(), Error> {
         self.write(move |connection| {
-            let (days, hours) = written(network.schedule);
             let changed = connection.execute(
-                "UPDATE OR IGNORE networks SET service = ?2, host = ?3, block = ?4, days = ?5, hours = ?6, treatment = ?7,
-                                               enrolment = ?8, logging = ?9, review = ?10, comment = ?11 WHERE id = ?1",
-                params![
-                    network.id,
-                    network.service.as_str(),
-                    network.host.as_deref().unwrap_or_default(),
-                    network.block.to_string(),
-                    days,
-                    hours,
-                    network.treatment.as_str(),
-                    network.enrolment,
-                    network.logging.map(policy::Logging::as_str),
-                    network.review.map(|date| date.to_string()),
-                    network.comment
-                ],
+                "UPDATE OR IGNORE networks SET service = ?1, host = ?2, block = ?3, days = ?4, hours = ?5, treatment = ?6,
+                                               enrolment = ?7, logging = ?8, review = ?9, comment = ?10 WHERE id = ?11",
+                params_from_iter(values(&network).into_iter().chain([network.id.into()])),
             )?;
             if changed == 0 {
                 let known: bool = connection.query_row(
@@ -81,7 +69,7 @@ impl Store {
                     Error::Missing(format!("network {}", network.id))
                 });
             }
-            audit::append(connection, &Entry { rule: Some(network.id), ..entry })
+            version::changed(connection, &Entry { rule: Some(network.id), ..entry })
         })
         .await
     }
@@ -115,7 +103,7 @@ impl Store {
                     }
                 }
             }
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }
@@ -129,7 +117,7 @@ impl Store {
             if connection.execute("DELETE FROM networks WHERE id = ?1", [id])? == 0 {
                 return Err(Error::Missing(format!("network {id}")));
             }
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }
@@ -171,7 +159,7 @@ impl Store {
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at",
                 params![name, settings.value(&name)?, millis(entry.at)],
             )?;
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }
@@ -184,7 +172,7 @@ impl Store {
         self.write(move |connection| {
             policy::setting::find(&name)?;
             connection.execute("DELETE FROM settings WHERE name = ?1", [&name])?;
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }
@@ -212,29 +200,29 @@ pub(super) fn rules(connection: &Connection) -> Result<Rules, Error> {
 }
 
 fn insert(connection: &Connection, network: &Network, now: Timestamp) -> Result<Option<i64>, Error> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO networks (service, host, block, days, hours, treatment, enrolment, logging, review, comment, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING RETURNING id",
+    )?;
+    let values = values(network).into_iter().chain([millis(now).into()]);
+    Ok(statement.query_row(params_from_iter(values), |row| row.get(0)).optional()?)
+}
+
+/// A rule as it stands in the store: service, host, block, days, hours, treatment, enrolment, logging, review, comment.
+pub(super) fn values(network: &Network) -> [Value; 10] {
     let (days, hours) = written(network.schedule);
-    let id = connection
-        .query_row(
-            "INSERT INTO networks (service, host, block, days, hours, treatment, enrolment, logging, review, comment,
-                                   created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING RETURNING id",
-            params![
-                network.service.as_str(),
-                network.host.as_deref().unwrap_or_default(),
-                network.block.to_string(),
-                days,
-                hours,
-                network.treatment.as_str(),
-                network.enrolment,
-                network.logging.map(policy::Logging::as_str),
-                network.review.map(|date| date.to_string()),
-                network.comment,
-                millis(now)
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
-    Ok(id)
+    [
+        network.service.as_str().to_owned().into(),
+        network.host.as_deref().unwrap_or_default().to_owned().into(),
+        network.block.to_string().into(),
+        days.into(),
+        hours.into(),
+        network.treatment.as_str().to_owned().into(),
+        network.enrolment.map(i64::from).into(),
+        network.logging.map(|level| level.as_str().to_owned()).into(),
+        network.review.map(|date| date.to_string()).into(),
+        network.comment.clone().into(),
+    ]
 }
 
 /// A schedule as it stands in the store: nothing for always.

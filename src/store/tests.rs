@@ -339,3 +339,177 @@ fn sources_are_counted_by_what_one_machine_has() {
         assert_eq!(source_key(source.parse().unwrap()), key);
     }
 }
+
+/// What each verb that changes rules does to the versions.
+#[tokio::test]
+async fn every_change_of_rules_makes_a_version() {
+    use policy::account::{Days, Hours, Schedule};
+    use policy::{Enforcement, Factors, Logging, Network, Service, ServiceAccount, Treatment};
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let said = |what: &str| entry(&system).reason("changed").detail(&format!("{what}; by uid 7 (eve)"));
+    let newest = async || store.version(None).await.unwrap().0;
+    assert_eq!((newest().await.number, newest().await.reason.as_str()), (1, "first"), "the rules as they were found");
+
+    let network = Network::new(0, Service::Telnet, "10.0.0.0/8".parse().unwrap(), Treatment::Exempt);
+    let account = ServiceAccount {
+        id: 0,
+        user: user(),
+        service: Service::Ftp,
+        block: "10.0.0.1".parse().unwrap(),
+        schedule: Schedule { days: Days::ALL, hours: Hours::ALL },
+        certificate: None,
+        comment: String::new(),
+    };
+    // What is no rule makes none.
+    store.add_user(user(), false, String::new(), said("user")).await.unwrap();
+    store.add_contact(user(), vouched("anna@example.com"), said("contact"), Vec::new()).await.unwrap();
+    store.set_user_enabled(user(), false, said("disabled")).await.unwrap();
+    store.set_user_way(user(), Some(policy::Way::Account), said("way")).await.unwrap();
+    assert_eq!(newest().await.number, 1);
+
+    let mut number = 1;
+    macro_rules! makes_a_version {
+        ($($call:expr;)*) => {$(
+            let _ = $call.await.unwrap();
+            number += 1;
+            let (version, book) = store.version(None).await.unwrap();
+            assert_eq!((version.number, version.operator.as_str()), (number, "uid 7 (eve)"), "{}", stringify!($call));
+            assert_eq!(book, store.rulebook().await.unwrap(), "the newest version is what the rules are");
+            assert_eq!(book.read().unwrap().rules, store.rules().await.unwrap());
+        )*};
+    }
+    makes_a_version! {
+        store.add_network(network.clone(), said("network; by the way"));
+        store.change_network(Network { id: 1, treatment: Treatment::Deny, ..network.clone() }, said("changed"));
+        store.add_account(account, said("account"));
+        store.set_mode(Some(Service::Ftp), None, Some(Enforcement::Observe), said("mode"));
+        store.set_setting("repeat.minutes".to_owned(), "30".to_owned(), said("setting"));
+        store.set_user_always(user(), true, said("always"));
+        store.set_user_factors(user(), Factors::only(policy::Factor::Totp), said("factors"));
+        store.set_user_enrolment(user(), Some(true), said("enrolment"));
+        store.set_user_repeat(user(), Some(5), said("repeat"));
+        store.set_user_logging(user(), Some(Logging::None), said("logging"));
+        store.reset_setting("repeat.minutes".to_owned(), said("reset"));
+        store.set_mode(Some(Service::Ftp), None, None, said("mode reset"));
+        store.remove_account(1, said("account removed"));
+        store.remove_network(1, said("network removed"));
+        store.remove_user(user(), said("user removed"));
+        store.add_user(user(), true, String::new(), said("always from the start"));
+    }
+    let versions = store.versions(100).await.unwrap();
+    assert_eq!(versions[1].change, "network; by the way");
+    assert_eq!(versions.iter().map(|version| version.number).collect::<Vec<_>>(), (1..=number).collect::<Vec<_>>());
+
+    // A change that failed makes none, and neither does one that changes nothing.
+    assert!(store.remove_network(99, said("none")).await.is_err());
+    store.set_user_always(user(), true, said("again")).await.unwrap();
+    assert_eq!(newest().await.number, number);
+    let connection = Connection::open(folder.path("store.db")).unwrap();
+    for sql in ["UPDATE rule_versions SET rules = ''", "DELETE FROM rule_versions"] {
+        assert!(connection.execute(sql, []).unwrap_err().to_string().contains("only ever added to"), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn rules_come_back_whole_or_not_at_all() {
+    use policy::{Network, Service, Treatment};
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let network = |block: &str| Network::new(0, Service::Telnet, block.parse().unwrap(), Treatment::Exempt);
+    store.add_user(user(), true, String::new(), entry(&system)).await.unwrap();
+    store.add_network(network("10.0.0.0/8"), entry(&system)).await.unwrap();
+    store.add_network(network("10.1.0.0/16"), entry(&system)).await.unwrap();
+    store.set_setting("repeat.minutes".to_owned(), "30".to_owned(), entry(&system)).await.unwrap();
+    let (old, book) = store.version(None).await.unwrap();
+
+    store.remove_network(1, entry(&system)).await.unwrap();
+    store.add_network(network("192.0.2.0/24"), entry(&system)).await.unwrap();
+    store.set_user_always(user(), false, entry(&system)).await.unwrap();
+    store.reset_setting("repeat.minutes".to_owned(), entry(&system)).await.unwrap();
+    store.set_setting("enforcement".to_owned(), "off".to_owned(), entry(&system)).await.unwrap();
+    let seen = store.version(None).await.unwrap().0.number;
+
+    let error = store.lay_down(book.clone(), seen - 1, entry(&system)).await.unwrap_err();
+    assert!(error.to_string().contains("changed in the meantime"), "{error}");
+    let made = store.lay_down(book.clone(), seen, entry(&system).reason("rules-rolled-back")).await.unwrap();
+    assert_eq!(made, Some(seen + 1));
+    assert_eq!(store.rulebook().await.unwrap(), book, "with the numbers of that time");
+    assert!(store.user(user()).await.unwrap().always);
+    let newest = store.entries(Filter::default(), 1).await.unwrap().remove(0).entry;
+    assert_eq!(newest.reason.as_deref(), Some("rules-rolled-back"));
+    assert_eq!(store.lay_down(book.clone(), seen + 1, entry(&system)).await.unwrap(), None, "nothing to change");
+    assert_eq!(store.version(Some(old.number)).await.unwrap().1, book, "the old one stays");
+
+    // A user who is gone.
+    store.remove_user(user(), entry(&system)).await.unwrap();
+    let (before, seen) = (store.rulebook().await.unwrap(), store.version(None).await.unwrap().0.number);
+    let error = store.lay_down(book, seen, entry(&system)).await.unwrap_err();
+    assert!(error.to_string().contains("not registered: ANNA"), "{error}");
+    assert_eq!(store.rulebook().await.unwrap(), before);
+    assert_eq!(store.version(None).await.unwrap().0.number, seen);
+    // A new rule never takes a number that was another's.
+    let number = store.add_network(network("198.51.100.0/24"), entry(&system)).await.unwrap();
+    assert_eq!(number, 4);
+}
+
+#[tokio::test]
+async fn an_entry_has_the_level_of_its_user_else_of_its_network() {
+    use policy::account::{Hours, Schedule};
+    use policy::{Logging, Network, Service, Treatment};
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    let network = |block: &str, logging, days: Option<&str>| Network {
+        logging,
+        schedule: days.map(|days| Schedule { days: days.parse().unwrap(), hours: Hours::ALL }),
+        ..Network::new(0, Service::Telnet, block.parse().unwrap(), Treatment::Exempt)
+    };
+    let levels = [
+        network("10.0.0.0/8", Some(Logging::Rejected), None),
+        network("10.1.0.0/16", Some(Logging::None), None),
+        network("10.1.1.0/24", None, None),
+        network("10.1.2.0/24", Some(Logging::All), Some("mon")),
+        Network { host: Some("TEST".into()), ..network("10.0.0.0/8", Some(Logging::None), None) },
+    ];
+    for rule in levels {
+        store.add_network(rule, entry(&system)).await.unwrap();
+    }
+    store.add_user(user(), false, String::new(), entry(&system)).await.unwrap();
+    store.set_user_logging(user(), Some(Logging::All), entry(&system)).await.unwrap();
+    let about = |user: Option<&str>, source: &str, host: &str, rule: Option<i64>| Entry {
+        event: Event::SignOn,
+        outcome: Outcome::Allowed,
+        user: user.map(str::to_owned),
+        source: source.parse().ok(),
+        service: Some(Service::Telnet),
+        host: Some(host.to_owned()),
+        rule,
+        ..entry(&system)
+    };
+    for (user, source, host, rule, expected) in [
+        (None, "10.2.2.2", "PROD", None, Some(Logging::Rejected)),
+        (None, "10.1.9.9", "PROD", None, Some(Logging::None)),
+        (None, "10.1.1.1", "PROD", None, None),
+        (None, "10.1.2.2", "PROD", None, Some(Logging::None)),
+        (None, "10.1.2.2", "PROD", Some(4), Some(Logging::All)),
+        (None, "10.2.2.2", "test", None, Some(Logging::None)),
+        (None, "192.0.2.1", "PROD", None, None),
+        (Some("ANNA"), "10.1.9.9", "PROD", Some(2), Some(Logging::All)),
+        (Some("BERT"), "10.1.9.9", "PROD", Some(2), Some(Logging::None)),
+    ] {
+        store.append(about(user, source, host, rule)).await.unwrap();
+        let sealed = store.entries(Filter::default(), 1).await.unwrap().remove(0);
+        assert_eq!(sealed.entry.logging, expected, "{user:?} {source} {host} {rule:?}");
+    }
+    // What nobody can switch off has none.
+    store.append(about(Some("BERT"), "10.1.9.9", "PROD", Some(2)).reason("user-locked")).await.unwrap();
+    assert_eq!(store.entries(Filter::default(), 1).await.unwrap()[0].entry.logging, None);
+    // It is part of the chain: who has an entry go missing at a sink by it is found out.
+    let connection = Connection::open(folder.path("store.db")).unwrap();
+    let change = "DROP TRIGGER audit_update; UPDATE audit SET logging = 'none' WHERE source = '192.0.2.1'";
+    connection.execute_batch(change).unwrap();
+    let verifier = crate::audit::verify::Verifier::new(None, Vec::new());
+    let reading = Reading::open(&folder.path("store.db")).unwrap();
+    let report = reading.verify(verifier, &Part::default(), |_| ()).unwrap();
+    assert!(report.faults.iter().any(|fault| fault.kind == "altered"), "{report:#?}");
+}

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::contact::{Contact, contacts};
 use super::rule::optional;
-use super::{Error, Store, audit, message, millis, source_key, timestamp};
+use super::{Error, Store, audit, message, millis, source_key, timestamp, version};
 use crate::audit::Entry;
 
 /// A registered user.
@@ -58,7 +58,7 @@ impl Store {
             if added == 0 {
                 return Err(Error::Exists(format!("user {user}")));
             }
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }
@@ -165,7 +165,7 @@ impl Store {
             if connection.execute(sql, params![user.as_str(), value])? == 0 {
                 return Err(missing(&user));
             }
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }
@@ -179,7 +179,7 @@ impl Store {
                 // Whoever was disabled, and comes back, starts with a passcode.
                 connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
             }
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }
@@ -196,7 +196,7 @@ impl Store {
             connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
             connection.execute("DELETE FROM known_sources WHERE user = ?1", [user.as_str()])?;
             connection.execute("DELETE FROM host_sources WHERE user = ?1", [user.as_str()])?;
-            audit::append(connection, &entry)
+            version::changed(connection, &entry)
         })
         .await
     }

@@ -12,6 +12,8 @@ pub(in crate::store) fn adopt(connection: &Connection) -> Result<(), Error> {
     if is_due.is_none() {
         return Ok(());
     }
+    // They had no level.
+    connection.execute_batch("ALTER TABLE audit_unchained ADD COLUMN logging TEXT")?;
     {
         let mut statement = connection.prepare("SELECT * FROM audit_unchained ORDER BY id")?;
         let mut rows = statement.query([])?;

@@ -107,9 +107,9 @@ async fn every_attack_is_found_and_named() {
         ("UPDATE audit SET id = -5 WHERE id = 5; UPDATE audit SET id = 5 WHERE id = 7; UPDATE audit SET id = 7 WHERE id = -5", "missing", Some(5)),
         // Put in again, at the end and in the middle.
         ("INSERT INTO audit SELECT 100, at, node, event, outcome, reason, connection, user, source, port, service, host, listener,
-          factor, challenge, rule, detail, sequence, hash FROM audit WHERE id = 5", "misplaced", Some(100)),
+          factor, challenge, rule, detail, sequence, hash, logging FROM audit WHERE id = 5", "misplaced", Some(100)),
         ("INSERT INTO audit SELECT 100, at, node, event, outcome, reason, connection, user, source, port, service, host, listener,
-          factor, challenge, rule, detail, 23, hash FROM audit WHERE id = 5", "altered", Some(100)),
+          factor, challenge, rule, detail, 23, hash, logging FROM audit WHERE id = 5", "altered", Some(100)),
         // Checkpoints.
         ("UPDATE audit SET detail = replace(detail, 'count=10', 'count=09') WHERE id = 21", "altered", Some(21)),
         ("DELETE FROM audit WHERE id = 21", "missing", Some(23)),
