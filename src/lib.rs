@@ -21,6 +21,7 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod proxyproto;
+pub mod replay;
 pub mod rulebook;
 pub mod seal;
 pub mod serve;

@@ -287,6 +287,18 @@ impl Rulebook {
             .collect()
     }
 
+    /// Adds a network rule, in place of one that is about the same.
+    pub fn put_network(&mut self, mut line: NetworkLine) {
+        let key = line.key();
+        match self.networks.iter_mut().find(|known| known.key() == key) {
+            Some(known) => {
+                line.number = known.number;
+                *known = line;
+            }
+            None => self.networks.push(line),
+        }
+    }
+
     /// The same rules with the numbers that `known` gives them: a rule that is about the same has the same number, a new one none.
     #[must_use]
     pub fn numbered_as(&self, known: &Self) -> Self {

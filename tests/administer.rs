@@ -31,17 +31,18 @@ address = "127.0.0.1:0"
 host = "PROD"
 "#;
 
-struct Desk(PathBuf);
+/// A folder with a configuration and a store, and the command line in it.
+pub(crate) struct Desk(PathBuf);
 
 impl Desk {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("sallyport-{name}-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("sallyport.toml"), CONFIG).unwrap();
         Self(folder)
     }
 
-    fn run(&self, line: &str) -> Output {
+    pub(crate) fn run(&self, line: &str) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport"));
         command.current_dir(&self.0).env_remove("SALLYPORT_CONFIG").env_remove("SALLYPORT_LOG");
         command.args(line.split(' ')).output().unwrap()
@@ -49,7 +50,7 @@ impl Desk {
 
     /// What `line` prints; it must succeed.
     #[track_caller]
-    fn prints(&self, line: &str) -> String {
+    pub(crate) fn prints(&self, line: &str) -> String {
         let output = self.run(line);
         assert_eq!(output.status.code(), Some(0), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -57,17 +58,37 @@ impl Desk {
 
     /// What `line --json` prints.
     #[track_caller]
-    fn json(&self, line: &str) -> Value {
+    pub(crate) fn json(&self, line: &str) -> Value {
         serde_json::from_str(&self.prints(&format!("{line} --json"))).unwrap()
     }
 
     /// `line` must end with `code`, print nothing, and say `expected` on standard error.
     #[track_caller]
-    fn fails(&self, line: &str, code: i32, expected: &str) {
+    pub(crate) fn fails(&self, line: &str, code: i32, expected: &str) {
         let output = self.run(line);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(code), &b""[..]), "{line}: {said}");
         assert!(said.contains(expected), "{line}: {said}");
+    }
+}
+
+impl Desk {
+    /// Makes a file in the folder.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join(name), text).unwrap();
+    }
+
+    /// What a file in the folder holds.
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap()
+    }
+
+    /// `line` must end with `code` and say `expected` on standard error, whatever it prints.
+    #[track_caller]
+    pub(crate) fn fails_saying(&self, line: &str, code: i32, expected: &str) {
+        let output = self.run(line);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && said.contains(expected), "{line}: {said}");
     }
 }
 

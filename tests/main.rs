@@ -18,6 +18,7 @@ mod ftp;
 mod operate;
 mod properties;
 mod readme;
+mod rules;
 mod scripts;
 mod support;
 mod terminal;

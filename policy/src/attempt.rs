@@ -76,6 +76,9 @@ pub enum Service {
 }
 
 impl Service {
+    /// All services.
+    pub const ALL: [Self; 2] = [Self::Telnet, Self::Ftp];
+
     /// The name in rules, on the command line and in the audit.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

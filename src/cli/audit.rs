@@ -148,7 +148,7 @@ fn outcome(text: &str) -> Result<Outcome, String> {
 }
 
 /// A time as people write it: how long ago, a date, a date and time of day in `zone`, or a time stamp with its zone.
-fn time(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Usage> {
+pub(super) fn time(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Usage> {
     let text = text.trim();
     let ago = || text.parse::<Span>().ok().and_then(|span| now.to_zoned(zone.clone()).checked_sub(span).ok());
     let civil = || text.parse::<civil::DateTime>().ok().and_then(|time| time.to_zoned(zone.clone()).ok());
@@ -195,7 +195,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 }
 
 /// Tells on a terminal how far a long run is.
-fn progress(what: &'static str) -> impl Fn(u64) + Send + 'static {
+pub(super) fn progress(what: &'static str) -> impl Fn(u64) + Send + 'static {
     const EVERY: u64 = 20_000;
     let is_shown = io::stderr().is_terminal();
     move |count| {
@@ -207,7 +207,7 @@ fn progress(what: &'static str) -> impl Fn(u64) + Send + 'static {
 }
 
 /// Ends the line of [`progress`].
-fn progress_ends() {
+pub(super) fn progress_ends() {
     if io::stderr().is_terminal() {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }

@@ -21,6 +21,7 @@ use crate::store::{Budget, Opened, Snapshot};
 Examples:
   sallyport explain --user ANNA --from 203.0.113.9 --service telnet
   sallyport explain --user ANNA --from 10.20.1.7 --host PROD
+  sallyport explain --user NIGHTJOB --from 10.20.1.7 --service ftp --at 2026-12-01T22:00
   sallyport explain --from 203.0.113.9        (a sign-on display that the gateway does not know)")]
 pub(crate) struct Args {
     /// Who signs on; without it, somebody whose name the gateway could not tell.
@@ -38,6 +39,10 @@ pub(crate) struct Args {
     /// The SHA-256 fingerprint of the certificate that the client shows.
     #[arg(long, value_name = "FINGERPRINT")]
     certificate: Option<Fingerprint>,
+    /// At this time, in the gateway's zone: 2026-12-01T22:00, "2026-12-01 22:00" or 2026-12-01T21:00:00Z [default: now]. Rules, users,
+    /// failures and windows are those of now.
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
 }
 
 /// The outcome, as shown.
@@ -47,6 +52,7 @@ struct Explained {
     source: IpAddr,
     service: Service,
     host: String,
+    at: Timestamp,
     effect: Effect,
     reason: &'static str,
     meant: Effect,
@@ -65,14 +71,16 @@ struct Step {
 
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let admin = Admin::open(global).await?;
+    let zone = &admin.config.gateway.time_zone;
+    let at = args.at.as_deref().map_or(Ok(admin.now), |text| super::audit::time(text, admin.now, zone))?;
     let attempt = Attempt {
         can_enrol: can_enrol(&admin.config, args.service, args.host.as_deref()),
         host: host(&admin.config, args.host)?,
         user: args.user,
         source: args.from.to_canonical(),
         service: args.service,
-        at: admin.now,
-        local: admin.now.to_zoned(admin.config.gateway.time_zone.clone()).datetime(),
+        at,
+        local: at.to_zoned(zone.clone()).datetime(),
         certificate: args.certificate,
     };
     let explained = explain(&admin, &attempt).await?;
@@ -82,7 +90,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     }
     let user = explained.user.as_deref().unwrap_or("somebody unknown");
     let Explained { source, service, host, effect, reason, to_change, .. } = &explained;
-    print_line(format_args!("{user} from {source} by {service} to {host}:\n"))?;
+    print_line(format_args!("{user} from {source} by {service} to {host}, at {}:\n", admin.local(explained.at)))?;
     print_table(
         &["step", "decides", "finding"],
         explained
@@ -196,6 +204,7 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
         source: attempt.source,
         service: attempt.service,
         host: attempt.host.to_string(),
+        at: attempt.at,
         effect,
         reason,
         meant,
@@ -231,7 +240,7 @@ fn host(config: &Config, wanted: Option<String>) -> anyhow::Result<Arc<str>> {
 }
 
 /// Whether a sign-on there can lead to enrolment.
-fn can_enrol(config: &Config, service: Service, host: Option<&str>) -> bool {
+pub(super) fn can_enrol(config: &Config, service: Service, host: Option<&str>) -> bool {
     let is_it = |known: &&crate::config::Host| host.is_none_or(|host| known.name.eq_ignore_ascii_case(host));
     let order = config.hosts.iter().find(is_it).map(|host| host.gate.order);
     service == Service::Telnet && order == Some(proxy_tn5250::gate::Order::PasswordFirst)

@@ -15,12 +15,15 @@ mod emergency;
 mod enrolment;
 mod explain;
 mod factor;
+mod import;
 mod key;
 mod log;
 mod mode;
 mod network;
 mod reload;
+mod report;
 mod restart;
+mod rules;
 mod sender;
 mod serve;
 mod service;
@@ -30,6 +33,7 @@ mod status;
 mod template;
 mod terminal;
 mod user;
+mod what_if;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -109,6 +113,10 @@ enum Command {
     Key(key::Args),
     Audit(audit::Args),
     Explain(explain::Args),
+    WhatIf(what_if::Args),
+    Report(report::Args),
+    Rules(rules::Args),
+    Import(import::Args),
     Completions(completions::Args),
 }
 
@@ -216,10 +224,13 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Log(args) => log::run(args, &global).await,
         Command::Mode(args) => mode::run(args, &global).await,
         Command::Factor(args) => factor::run(args, &global).await,
+        Command::Import(args) => import::run(args, &global).await,
         Command::Key(args) => key::run(args, &global).await,
         Command::Network(args) => network::run(args, &global).await,
         Command::Reload(args) => reload::run(args, &global).await,
+        Command::Report(args) => report::run(args, &global).await,
         Command::Restart(args) => restart::run(args, &global).await,
+        Command::Rules(args) => rules::run(args, &global).await,
         Command::Sender(args) => sender::run(args, &global).await,
         Command::Serve(args) => serve::run(args, &global).await,
         Command::Service(args) => service::run(args, &global).await,
@@ -229,6 +240,7 @@ async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Template(args) => template::run(args, &global).await,
         Command::Terminal(args) => terminal::run(args, &global).await,
         Command::User(args) => user::run(args, &global).await,
+        Command::WhatIf(args) => what_if::run(args, &global).await,
     }
 }
 

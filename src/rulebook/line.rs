@@ -260,7 +260,9 @@ impl ServiceLine {
 }
 
 impl UserLine {
-    pub(super) fn of(laid: &Override) -> Self {
+    /// What is laid down as a line.
+    #[must_use]
+    pub fn of(laid: &Override) -> Self {
         Self {
             always: laid.always,
             factors: if laid.allowed == Factors::ALL { String::new() } else { laid.allowed.to_string() },
@@ -287,7 +289,9 @@ impl UserLine {
         })
     }
 
-    pub(super) fn says(&self) -> String {
+    /// What it says, in words.
+    #[must_use]
+    pub fn says(&self) -> String {
         let mut parts = Vec::new();
         if self.always {
             parts.push("always".to_owned());

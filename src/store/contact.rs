@@ -93,41 +93,7 @@ impl Store {
         told: Vec<Parcel>,
     ) -> Result<i64, Error> {
         self.write(move |connection| {
-            let known: bool = connection.query_row(
-                "SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1)",
-                [user.as_str()],
-                |row| row.get(0),
-            )?;
-            if !known {
-                return Err(missing(&user));
-            }
-            if !new.carrier.is_empty() && super::carrier::carrier(connection, &new.carrier)?.is_none() {
-                return Err(Error::Missing(format!("carrier {}", new.carrier)));
-            }
-            let held = contacts(connection, &user)?;
-            if held.iter().any(|contact| contact.address.eq_ignore_ascii_case(&new.address)) {
-                return Err(Error::Exists(format!("this contact of {user}")));
-            }
-            let most = rule::settings(connection)?.contacts_max;
-            if held.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
-                return Err(Error::Full(format!("{user} has {} contacts, which is the most (contacts.max)", held.len())));
-            }
-            let now = millis(entry.at);
-            let id = connection.query_row(
-                "INSERT INTO contacts (user, kind, address, position, provider, carrier, created_at, verified_at)
-                 VALUES (?1, ?2, ?3, (SELECT coalesce(max(position), 0) + 1 FROM contacts WHERE user = ?1), ?4, ?5, ?6, ?7)
-                 RETURNING id",
-                params![
-                    user.as_str(),
-                    new.kind.as_str(),
-                    new.address,
-                    new.provider,
-                    new.carrier,
-                    now,
-                    new.verified.then_some(now)
-                ],
-                |row| row.get(0),
-            )?;
+            let id = put_contact(connection, &user, &new, entry.at)?;
             outbox::enqueue(connection, &told)?;
             audit::append(connection, &entry)?;
             Ok(id)
@@ -268,6 +234,49 @@ pub(super) fn remove(
         connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
     }
     audit::append(connection, entry)
+}
+
+/// Adds a contact as the last one of its user and gives its number.
+pub(super) fn put_contact(
+    connection: &Connection,
+    user: &User,
+    new: &NewContact,
+    now: Timestamp,
+) -> Result<i64, Error> {
+    let known: bool =
+        connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1)", [user.as_str()], |row| row.get(0))?;
+    if !known {
+        return Err(missing(user));
+    }
+    if !new.carrier.is_empty() && super::carrier::carrier(connection, &new.carrier)?.is_none() {
+        return Err(Error::Missing(format!("carrier {}", new.carrier)));
+    }
+    let held = contacts(connection, user)?;
+    if held.iter().any(|contact| contact.address.eq_ignore_ascii_case(&new.address)) {
+        return Err(Error::Exists(format!("this contact of {user}")));
+    }
+    let most = rule::settings(connection)?.contacts_max;
+    if held.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        return Err(Error::Full(format!("{user} has {} contacts, which is the most (contacts.max)", held.len())));
+    }
+    let now = millis(now);
+    let id = connection.query_row(
+        "INSERT INTO contacts (user, kind, address, position, provider, carrier, created_at, verified_at)
+         VALUES (?1, ?2, ?3, (SELECT coalesce(max(position), 0) + 1 FROM contacts WHERE user = ?1), ?4, ?5, ?6, ?7)
+         RETURNING id",
+        params![
+            user.as_str(),
+            new.kind.as_str(),
+            new.address,
+            new.provider,
+            new.carrier,
+            now,
+            new.verified.then_some(now)
+        ],
+        |row| row.get(0),
+    )?;
+    Ok(id)
 }
 
 fn no_contact(user: &User, id: i64) -> Error {

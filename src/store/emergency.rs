@@ -256,7 +256,7 @@ fn end(connection: &Connection, user: &User, by: &str, now: Timestamp) -> Result
     )?)
 }
 
-fn overrides(connection: &Connection, which: &'static str, id: i64) -> Result<Vec<Override>, Error> {
+pub(super) fn overrides(connection: &Connection, which: &'static str, id: i64) -> Result<Vec<Override>, Error> {
     connection
         .prepare_cached(&format!("SELECT * FROM emergency_overrides WHERE {which} ORDER BY id"))?
         .query_and_then([id], granted)?

@@ -199,7 +199,7 @@ pub(super) fn rules(connection: &Connection) -> Result<Rules, Error> {
     Ok(Rules { settings: settings(connection)?, networks: Networks::new(networks), accounts, modes })
 }
 
-fn insert(connection: &Connection, network: &Network, now: Timestamp) -> Result<Option<i64>, Error> {
+pub(super) fn insert(connection: &Connection, network: &Network, now: Timestamp) -> Result<Option<i64>, Error> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO networks (service, host, block, days, hours, treatment, enrolment, logging, review, comment, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING RETURNING id",

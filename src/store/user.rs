@@ -51,13 +51,7 @@ impl Store {
     /// [`Error::Exists`], or the store does not answer.
     pub async fn add_user(&self, user: User, always: bool, comment: String, entry: Entry) -> Result<(), Error> {
         self.write(move |connection| {
-            let added = connection.execute(
-                "INSERT INTO users (name, always, comment, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-                params![user.as_str(), always, comment, millis(entry.at)],
-            )?;
-            if added == 0 {
-                return Err(Error::Exists(format!("user {user}")));
-            }
+            put_user(connection, &user, always, &comment, entry.at)?;
             version::changed(connection, &entry)
         })
         .await
@@ -244,6 +238,22 @@ impl Store {
         })
         .await
     }
+}
+
+/// Registers a user.
+pub(super) fn put_user(
+    connection: &Connection,
+    user: &User,
+    always: bool,
+    comment: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let added = connection
+        .prepare_cached(
+            "INSERT INTO users (name, always, comment, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![user.as_str(), always, comment, millis(now)])?;
+    if added == 0 { Err(Error::Exists(format!("user {user}"))) } else { Ok(()) }
 }
 
 pub(super) fn missing(user: &User) -> Error {

@@ -304,7 +304,7 @@ fn users(connection: &Connection, laid: &Laid) -> Result<(), Error> {
 }
 
 /// Has `new` count for a user who is registered. Repeat windows that are open end.
-fn lay_for(connection: &Connection, user: &User, new: &Override) -> Result<(), Error> {
+pub(super) fn lay_for(connection: &Connection, user: &User, new: &Override) -> Result<(), Error> {
     let factors = if new.allowed == Factors::ALL { String::new() } else { new.allowed.to_string() };
     connection.execute(
         "UPDATE users SET always = ?2, factors = ?3, enrolment = ?4, repeat = ?5, logging = ?6 WHERE name = ?1",

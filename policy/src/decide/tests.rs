@@ -10,6 +10,7 @@ use crate::attempt::Service;
 use crate::factor::{Assurance, Factor};
 use crate::history::{Admission, Emergency, Standing};
 use crate::lockout::{Failure, Scope, Tally};
+use crate::mode::Mode;
 use crate::rule::Networks;
 use crate::setting::{Settings, Unnamed};
 
@@ -89,6 +90,10 @@ const REGISTERED: Option<Standing> = Some(PLAIN);
 const ALWAYS: Option<Standing> = Some(Standing { always: true, ..PLAIN });
 const DISABLED: Option<Standing> = Some(Standing { enabled: false, ..PLAIN });
 const FACTORLESS: Option<Standing> = Some(Standing { factors: Factors::NONE, ..PLAIN });
+
+fn mode(service: Option<Service>, host: Option<&str>, enforcement: Enforcement) -> Mode {
+    Mode { service, host: host.map(Into::into), enforcement }
+}
 
 /// An emergency override that ends at that second.
 fn override_of(until: i64, pending: bool) -> Option<Emergency> {
@@ -314,6 +319,31 @@ fn rows() -> Vec<Row> {
             ..row("from a network where nobody may", ABROAD, FACTORLESS, (Deny, NoFactor))
         },
         Row {
+            lay_down: |rules| rules.modes = vec![mode(None, Some("PROD"), Enforcement::Off)],
+            ..row("off for the host", ABROAD, None, (Allow, EnforcementOff))
+        },
+        Row {
+            enforcement: Enforcement::Off,
+            lay_down: |rules| rules.modes = vec![mode(Some(Service::Telnet), None, Enforcement::Enforce)],
+            ..row("off, but for the service", ABROAD, REGISTERED, (Challenge, PasscodeRequired))
+        },
+        Row {
+            lay_down: |rules| {
+                let office = Schedule { days: "mon-fri".parse().unwrap(), hours: "06:00-18:00".parse().unwrap() };
+                let open = Network { schedule: Some(office), ..network(9, "203.0.113.0/24", Treatment::Exempt) };
+                let shut = network(8, "203.0.113.0/24", Treatment::Deny);
+                rules.networks = Networks::new(vec![shut, open]);
+            },
+            ..row("at office hours, within a denied network", ABROAD, None, (Allow, NetworkExempt))
+        },
+        Row {
+            lay_down: |rules| {
+                let other = Network { host: Some("TEST".into()), ..network(9, "203.0.113.0/24", Treatment::Exempt) };
+                rules.networks = Networks::new(vec![other]);
+            },
+            ..row("exempt to another host", ABROAD, REGISTERED, (Challenge, PasscodeRequired))
+        },
+        Row {
             enforcement: Enforcement::Off,
             history: History { user: DISABLED, user_tally: locked(9), ..History::default() },
             ..row("off", DENIED, DISABLED, (Allow, EnforcementOff))
@@ -448,6 +478,82 @@ prop_compose! {
     }
 }
 
+/// Sources that the rules below are about, and others.
+fn any_source() -> impl Strategy<Value = IpAddr> {
+    let near = (0_u8..8).prop_map(|byte| IpAddr::from([10, 0, 0, byte]));
+    let known = prop_oneof![Just(ABROAD), Just(SAFE), Just(DENIED), Just(INNER), Just(JOBS)];
+    prop_oneof![
+        near,
+        known.prop_map(|text| text.parse().unwrap()),
+        any::<u32>().prop_map(|bits| IpAddr::V4(bits.into()))
+    ]
+}
+
+prop_compose! {
+    /// Attempts by every service, to several hosts, at any hour of two weeks.
+    fn any_attempt()(
+        user in 0_usize..6, source in any_source(), ftp in any::<bool>(), host in 0_usize..3, minute in 0_i64..20_160,
+        certificate in any::<bool>(), can_enrol in any::<bool>(),
+    ) -> Attempt {
+        let local = jiff::civil::date(2027, 1, 11).at(0, 0, 0, 0).checked_add(jiff::SignedDuration::from_mins(minute));
+        Attempt {
+            service: if ftp { Service::Ftp } else { Service::Telnet },
+            host: ["prod", "TEST", "other"][host].into(),
+            local: local.unwrap(),
+            certificate: certificate.then(|| Fingerprint::new([7; 32])),
+            can_enrol,
+            source,
+            ..attempt([None, Some("ANNA"), Some("BERT"), Some("DAYJOB"), Some("NIGHTJOB"), Some("CERTJOB")][user], ABROAD)
+        }
+    }
+}
+
+prop_compose! {
+    /// Rules of every kind: modes, networks with host and hours, enrolment, assurance, unnamed.
+    fn all_rules()(
+        base in any_rules(),
+        modes in proptest::collection::vec((0_usize..3, 0_usize..3, 0_usize..3), 0..4),
+        networks in proptest::collection::vec(
+            ((0_u8..8, 0_u8..8), 0_usize..3, any::<bool>(), 0_usize..3, 0_usize..4, any::<Option<bool>>()), 0..6),
+        settings in (0_usize..3, 0_usize..3, 0_usize..3, 0_usize..2),
+    ) -> Rules {
+        let services = [None, Some(Service::Telnet), Some(Service::Ftp)];
+        let hosts = || [None, Some("PROD".into()), Some("test".into())];
+        let enforcements = [Enforcement::Off, Enforcement::Observe, Enforcement::Enforce];
+        let hours = ["daily 00:00-24:00", "mon-fri 06:00-18:00", "daily 22:00-05:00", "sat,sun 00:00-24:00"];
+        let more = networks.into_iter().zip(20..).map(|(((first, length), treatment, ftp, host, when, enrolment), id)| {
+            let block = format!("10.0.0.{first}-10.0.0.{}", first + length);
+            let treatment = [Treatment::Exempt, Treatment::Challenge, Treatment::Deny][treatment];
+            let (days, hours) = hours[when].split_once(' ').unwrap();
+            let schedule = Schedule { days: days.parse().unwrap(), hours: hours.parse().unwrap() };
+            Network {
+                service: if ftp { Service::Ftp } else { Service::Telnet },
+                host: hosts()[host].clone(),
+                schedule: (when > 0).then_some(schedule),
+                enrolment,
+                ..network(id, &block, treatment)
+            }
+        });
+        let mut rules = base;
+        rules.networks = Networks::new(rules.networks.all().iter().cloned().chain(more).collect());
+        rules.modes = modes.into_iter().map(|(service, host, enforcement)| Mode {
+            service: services[service],
+            host: hosts()[host].clone(),
+            enforcement: enforcements[enforcement],
+        }).collect();
+        let (enrolment, guard, assurance, unnamed) = settings;
+        for (name, value) in [
+            ("enrolment", ["off", "registered", "anyone"][enrolment]),
+            ("enrolment.guard", ["ticket", "network", "approval"][guard]),
+            ("assurance", ["weak", "restricted", "standard"][assurance]),
+            ("unnamed", ["refuse", "exempt"][unnamed]),
+        ] {
+            rules.settings.set(name, value).unwrap();
+        }
+        rules
+    }
+}
+
 prop_compose! {
     fn any_rules()(
         enforcement in prop_oneof![Just(Enforcement::Enforce), Just(Enforcement::Observe), Just(Enforcement::Off)],
@@ -515,6 +621,96 @@ proptest! {
                 prop_assert!(named && history.admission.is_some());
             }
             prop_assert!(history.user_tally.lock(attempt.at).is_none());
+        }
+    }
+
+    #[test]
+    fn whatever_the_rules_every_way_in_has_its_ground(
+        rules in all_rules(), history in any_history(), attempt in any_attempt(),
+    ) {
+        let decision = decide(&rules, &attempt, &history);
+        let mode = rules.enforcement(&attempt);
+        let user = history.user;
+        let is_locked = [history.user_tally, history.pair_tally, history.source_tally]
+            .iter()
+            .any(|tally| tally.lock(attempt.at).is_some());
+        // The mode decides what binds, and nothing else.
+        prop_assert_eq!(decision.effect, if mode == Enforcement::Observe { Effect::Allow } else { decision.meant });
+        prop_assert_eq!(mode == Enforcement::Off, decision.reason == Reason::EnforcementOff);
+        let network = rules.networks.find(&attempt);
+        if let Some(rule) = network {
+            prop_assert!(rule.service == attempt.service && rule.block.contains(attempt.source));
+            prop_assert!(rule.host.as_ref().is_none_or(|host| host.eq_ignore_ascii_case(&attempt.host)));
+            prop_assert!(rule.schedule.is_none_or(|schedule| schedule.covers(attempt.local)));
+        }
+        if mode != Enforcement::Off && decision.meant != Effect::Deny {
+            prop_assert!(!is_locked && user.is_none_or(|user| user.enabled), "{decision:?}");
+            prop_assert!(network.is_none_or(|rule| rule.treatment != Treatment::Deny), "{decision:?}");
+        }
+        match decision.meant {
+            Effect::Enrol => {
+                prop_assert_eq!(decision.reason, Reason::EnrolmentOpen);
+                prop_assert!(attempt.can_enrol && attempt.user.is_some());
+                prop_assert!(may_enrol(&rules, &attempt, user.as_ref()).is_ok());
+                // Whoever has a factor proves with it, whatever it is worth.
+                prop_assert!(user.is_none_or(|user| user.factors.is_empty() && user.enrolment != Some(false)));
+                prop_assert!(network.is_none_or(|rule| rule.enrolment != Some(false)));
+                prop_assert!(user.is_some() || rules.settings.enrolment == Enrolment::Anyone);
+            }
+            Effect::Challenge => {
+                prop_assert!(attempt.user.is_some() && user.is_some_and(|user| !usable(&rules, &user).is_empty()));
+            }
+            Effect::Allow if mode != Enforcement::Off => match decision.reason {
+                Reason::EmergencyOverride => {
+                    prop_assert!(history.emergency.is_some_and(|emergency| emergency.is_in_force(attempt.at)));
+                }
+                Reason::NetworkExempt => {
+                    prop_assert_eq!(network.map(|rule| rule.treatment), Some(Treatment::Exempt));
+                    prop_assert!(!user.is_some_and(|user| user.always));
+                    prop_assert!(attempt.user.is_some() || rules.settings.unnamed == Unnamed::Exempt);
+                }
+                Reason::ServiceAccount => {
+                    let account = rules.accounts.iter().find(|account| Some(account.id) == decision.account);
+                    prop_assert_eq!(account.map(|account| account.admits(&attempt)), Some(Ok(())));
+                }
+                Reason::RepeatWindow => {
+                    prop_assert!(repeat_until(&rules, &attempt, &history).is_some());
+                    prop_assert!(user.is_some_and(|user| !usable(&rules, &user).is_empty()));
+                }
+                other => prop_assert!(false, "{other} lets in"),
+            },
+            Effect::Allow | Effect::Deny => {}
+        }
+        // Another host's rules and modes do not touch it.
+        let elsewhere = Rules {
+            networks: Networks::new(rules.networks.all().iter().filter(|rule| {
+                rule.host.as_ref().is_none_or(|host| host.eq_ignore_ascii_case(&attempt.host))
+            }).cloned().collect()),
+            modes: rules.modes.iter().filter(|mode| {
+                mode.host.as_ref().is_none_or(|host| host.eq_ignore_ascii_case(&attempt.host))
+            }).cloned().collect(),
+            ..rules.clone()
+        };
+        prop_assert_eq!(decide(&elsewhere, &attempt, &history), decision);
+    }
+}
+
+proptest! {
+    // 40 sets of rules, 2,500 attempts each: 100,000.
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn explaining_is_deciding_on_a_hundred_thousand_attempts(
+        rules in all_rules(),
+        attempts in proptest::collection::vec((any_attempt(), any_history()), 2_500),
+    ) {
+        for (attempt, history) in attempts {
+            let decision = decide(&rules, &attempt, &history);
+            let (explained, steps) = explain(&rules, &attempt, &history);
+            prop_assert_eq!(explained, decision);
+            let (last, before) = steps.split_last().unwrap();
+            prop_assert_eq!(last.decided, Some((decision.meant, decision.reason)));
+            prop_assert!(before.iter().all(|step| step.decided.is_none()));
         }
     }
 }

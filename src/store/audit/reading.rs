@@ -42,6 +42,10 @@ impl Reading {
         Ok(Self(connection))
     }
 
+    pub(in crate::store) const fn connection(&self) -> &Connection {
+        &self.0
+    }
+
     /// How many entries there are.
     ///
     /// # Errors

@@ -1,0 +1,171 @@
+//! Rules as a whole through the command line: versions, check, what-if, reports and import.
+
+use serde_json::Value;
+
+use crate::administer::Desk;
+
+#[test]
+fn versions_are_listed_compared_and_rolled_back() {
+    let desk = Desk::new("rules-versions");
+    desk.prints("user add ANNA");
+    desk.prints("network add 10.20.0.0/16 exempt --review 2099-01-01");
+    desk.prints("user always ANNA on");
+    desk.prints("settings set repeat.minutes 60");
+    let history = desk.json("rules history");
+    let reasons: Vec<_> = history.as_array().unwrap().iter().map(|line| line["reason"].as_str().unwrap()).collect();
+    assert_eq!((reasons[0], reasons.len()), ("first", 4), "{reasons:?}");
+    assert!(history[1]["operator"].as_str().unwrap().starts_with("uid "));
+    assert_eq!(desk.prints("rules diff 3"), "+ user ANNA: always\n");
+    assert_eq!(desk.prints("rules diff 2 4"), "+ setting repeat.minutes: 60\n+ user ANNA: always\n");
+    assert!(desk.prints("rules show 2").contains("\"10.20.0.0/16\""));
+    desk.fails("rules show 99", 3, "no version 99");
+
+    assert!(desk.prints("rules rollback 2 --dry-run").contains("2 changes; nothing was changed"));
+    assert_eq!(desk.json("user show ANNA")["always"], true);
+    let rolled = desk.json("rules rollback 2");
+    assert_eq!((&rolled["version"], rolled["changes"].as_array().unwrap().len()), (&Value::from(5), 2));
+    assert_eq!(desk.json("user show ANNA")["always"], false);
+    assert_eq!(desk.json("network list")[0]["number"], 1, "it keeps its number");
+    let newest = desk.json("audit list -n 1");
+    assert_eq!(newest[0]["reason"], "rules-rolled-back");
+    assert!(desk.prints("rules rollback 2").contains("Nothing to change."));
+
+    desk.prints("user remove ANNA");
+    desk.fails_saying("rules rollback 4", 1, "not registered: ANNA");
+}
+
+#[test]
+fn rules_travel_as_a_file() {
+    let desk = Desk::new("rules-travel");
+    desk.prints("network add 10.20.0.0/16 exempt --host PROD --days mon-fri");
+    desk.prints("mode set observe --service ftp");
+    desk.prints("rules export --to rules.json");
+    desk.fails("rules export --to rules.json", 1, "rules.json cannot be made");
+    let other = Desk::new("rules-travel-2");
+    let text = desk.read("rules.json");
+    other.write("rules.json", &text);
+    other.prints("network add 192.0.2.0/24 deny");
+    let shown = other.prints("rules import rules.json --dry-run");
+    assert!(
+        shown.contains("+ mode of ftp: observe") && shown.contains("- network telnet from 192.0.2.0/24: deny"),
+        "{shown}"
+    );
+    assert_eq!(other.json("network list").as_array().unwrap().len(), 1);
+    other.prints("rules import rules.json");
+    assert_eq!(
+        other.prints("rules export"),
+        text.replace("\"number\": 1", "\"number\": 2"),
+        "its number is this store's"
+    );
+    other.write("rules.json", &text.replace("PROD", "NOWHERE"));
+    other.fails("rules import rules.json", 2, "there is no host NOWHERE");
+    other.write("rules.json", &text.replace("exempt", "exempted"));
+    other.fails("rules import rules.json", 2, "rules.json: networks[0].treatment: a network is treated as");
+}
+
+#[test]
+fn rules_are_checked() {
+    let desk = Desk::new("rules-check");
+    assert_eq!(desk.prints("rules check"), "Nothing strange.\n");
+    desk.prints("user add ANNA");
+    assert!(desk.prints("rules check").contains("1 user without any factor"));
+    desk.prints("network add 0.0.0.0/0 exempt");
+    let output = desk.run("rules check --json");
+    assert_eq!(output.status.code(), Some(1));
+    let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(findings[0]["severity"], "problem");
+}
+
+#[test]
+fn a_time_is_explained() {
+    let desk = Desk::new("rules-at");
+    desk.prints("service add NIGHTJOB --from 10.20.1.7 --hours 22:00-05:00");
+    let at = |time: &str| {
+        desk.json(&format!("explain --user NIGHTJOB --from 10.20.1.7 --service ftp --host PROD --at {time}"))
+    };
+    let (night, day) = (at("2026-12-01T22:00"), at("2026-12-01T21:59"));
+    assert_eq!((&night["effect"], &night["reason"]), (&Value::from("allow"), &Value::from("service-account")));
+    assert_eq!(day["effect"], "deny");
+    assert!(day["to_change"].as_str().unwrap().contains("sallyport user add NIGHTJOB"));
+    desk.fails("explain --user ANNA --from 10.20.1.7 --host PROD --at tomorrow", 2, "`tomorrow` is no time");
+}
+
+#[test]
+fn what_if_and_reports_of_nothing() {
+    let desk = Desk::new("rules-what-if");
+    desk.prints("network add 10.20.0.0/16 exempt");
+    let report = desk.json("what-if --since 1h --remove-network 1 --set repeat.minutes=5");
+    assert_eq!((&report["attempts"], report["rules"].as_array().unwrap().len()), (&Value::from(0), 2));
+    assert_eq!(report["assumed"].as_array().unwrap().len(), 6);
+    desk.fails("what-if --since 1h --remove-network 9", 3, "there is no network 9");
+    desk.fails("what-if --since 1h --set repeat.minutes=721", 2, "repeat.minutes takes 0-720 minutes");
+    desk.fails("what-if --since 1h --set repeat.minutes", 2, "expected NAME=VALUE");
+    desk.fails("what-if --since 1h --until 2h", 2, "the period ends before it begins");
+    assert_eq!(desk.json("report observe"), serde_json::json!([]));
+    assert_eq!(desk.prints("report factorless --csv").lines().count(), 1);
+}
+
+#[test]
+fn files_are_imported_whole_or_not_at_all() {
+    let desk = Desk::new("rules-import");
+    desk.write("users.csv", "User Profile,Always 2FA,Description\nanna,Y,Accounts\nBERT,,\n1X,,\nCARL,maybe,\n");
+    let output = desk.run("import users users.csv");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("users.csv: line 4, column 1 (User Profile): `1X`: a user name consists"), "{said}");
+    assert!(said.contains("users.csv: line 5, column 2 (Always 2FA): `maybe`: expected yes or no"), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
+    assert_eq!(desk.json("user list"), serde_json::json!([]));
+    assert!(desk.prints("import users users.csv --skip-bad --dry-run").contains("2 would be added"));
+    assert_eq!(desk.json("user list"), serde_json::json!([]));
+    assert!(desk.prints("import users users.csv --skip-bad").contains("2 added, 0 there already, 2 errors; done."));
+    assert!(desk.prints("import users users.csv --skip-bad").contains("0 added, 2 there already"));
+    assert_eq!(desk.json("user show ANNA")["always"], true);
+
+    desk.write("contacts.csv", "user,contact\nANNA,anna@example.com\nDORA,dora@example.com\n");
+    let output = desk.run("import contacts contacts.csv --verified");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("line 3: there is no user DORA"), "{said}");
+    assert_eq!(desk.json("contact list").as_array().unwrap().len(), 0, "one error, and nothing is changed");
+    desk.write("contacts.csv", "user,contact\nANNA,anna@example.com\nBERT,12\n");
+    let said = String::from_utf8(desk.run("import contacts contacts.csv").stdout).unwrap();
+    assert!(
+        said.contains("line 3, column 2 (contact): `12` is neither an e-mail address nor a phone number"),
+        "{said}"
+    );
+    desk.write("contacts.csv", "user,contact\nANNA,anna@example.com\n");
+    desk.prints("import contacts contacts.csv --verified");
+    assert!(!desk.json("contact list")[0]["verified_at"].is_null());
+
+    desk.write("networks.csv", "Server,From IP,To IP,\"2-Factor Required?\",Text\n*TELNET,10.1.0.0,10.1.255.255,N,plant\n*FTP,10.2.0.0/16,,Y,\n");
+    desk.prints("import networks networks.csv");
+    let networks = desk.json("network list");
+    let shown: Vec<_> = networks
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            let word = |name: &str| rule[name].as_str().unwrap().to_owned();
+            format!("{} {} {} {}", word("service"), word("network"), word("treatment"), word("comment"))
+        })
+        .collect();
+    assert_eq!(shown, ["telnet 10.1.0.0/16 exempt plant", "ftp 10.2.0.0/16 challenge "]);
+
+    desk.write("overrides.csv", "user,always,self-enroll,logging,repeat\nANNA,N,*YES,*REJECT,30\n");
+    desk.prints("import overrides overrides.csv");
+    let anna = desk.json("user show ANNA");
+    assert_eq!(
+        (&anna["always"], &anna["enrolment"], &anna["repeat_minutes"]),
+        (&false.into(), &true.into(), &30.into())
+    );
+    // Each line is audited, and all of a file is one version.
+    let history = desk.json("rules history");
+    let last = history.as_array().unwrap().last().unwrap();
+    assert!(last["reason"] == "imported" && last["change"].as_str().unwrap().contains("overrides.csv"), "{last}");
+    let added = desk.json("audit list --user ANNA");
+    let reasons: Vec<_> = added.as_array().unwrap().iter().map(|line| line["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["user-added", "contact-added", "user-changed"]);
+    desk.fails("import users users.csv --verified", 2, "--verified is for contacts");
+    desk.write("users.csv", "user,colour\n");
+    desk.fails("import users users.csv", 2, "line 1, column 2 (colour): no column is called that");
+}
