@@ -56,6 +56,8 @@ const NEVER: &[(&str, &[&str])] = &[
     ),
     ("audit", &["proxy_ftp", "proxy_tn5250", "crate::", "rusqlite", "lettre", "std::fs", "tokio", "tracing"]),
     ("ledger", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre"]),
+    ("rulebook", &["crate::", "rusqlite", "tokio"]),
+    ("replay", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::store", "crate::cli", "rusqlite", "tokio"]),
     ("sink", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre"]),
     ("serve", &["rusqlite", "lettre", "axum"]),
     (

@@ -245,3 +245,143 @@ pub(super) fn can_enrol(config: &Config, service: Service, host: Option<&str>) -
     let order = config.hosts.iter().find(is_it).map(|host| host.gate.order);
     service == Service::Telnet && order == Some(proxy_tn5250::gate::Order::PasswordFirst)
 }
+
+#[cfg(test)]
+mod tests {
+    use policy::account::{Days, Hours, Schedule};
+    use policy::{ContactKind, Failure, Network, ServiceAccount, Treatment};
+
+    use super::*;
+    use crate::store::{NewContact, Store};
+    use crate::system::System;
+    use crate::testing::Folder;
+
+    const CONFIG: &str = r#"
+[gateway]
+name = "G"
+node = "n"
+store = "s.db"
+key_file = "k"
+[smtp]
+host = "127.0.0.1"
+port = 1
+tls = "none"
+from = "g@example.com"
+[[host]]
+name = "PROD"
+address = "127.0.0.1:1"
+[[host]]
+name = "TEST"
+address = "127.0.0.1:2"
+[[listener]]
+name = "t"
+service = "telnet"
+address = "127.0.0.1:0"
+host = "PROD"
+"#;
+
+    /// Numbers that are always the same ones.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap_or(0) % limit
+        }
+    }
+
+    /// Rules, users and failures of any kind.
+    async fn lay_down(admin: &Admin, numbers: &mut Numbers) {
+        let store = &admin.store;
+        let entry = || admin.entry("changed", "x");
+        let set = [
+            ("enforcement", ["enforce", "observe", "off", "enforce"]),
+            ("enrolment", ["off", "registered", "anyone", "off"]),
+            ("enrolment.guard", ["ticket", "network", "approval", "ticket"]),
+            ("assurance", ["weak", "restricted", "standard", "weak"]),
+            ("unnamed", ["refuse", "exempt", "refuse", "exempt"]),
+        ];
+        for (name, values) in set {
+            let value = values[numbers.below(4)].to_owned();
+            store.set_setting(name.to_owned(), value, entry()).await.unwrap();
+        }
+        for name in ["ANNA", "BERT", "CARL"] {
+            let user: User = name.parse().unwrap();
+            store.add_user(user.clone(), numbers.below(4) == 0, String::new(), entry()).await.unwrap();
+            if numbers.below(3) > 0 {
+                let new = NewContact::vouched(ContactKind::Email, "a@example.com");
+                store.add_contact(user.clone(), new, entry(), Vec::new()).await.unwrap();
+            }
+            if numbers.below(6) == 0 {
+                store.set_user_enabled(user.clone(), false, entry()).await.unwrap();
+            }
+            if numbers.below(6) == 0 {
+                store.grant_override(user, "r".to_owned(), 1, "o".to_owned(), entry()).await.unwrap();
+            }
+        }
+        for byte in 0..numbers.below(6) {
+            let block = format!("10.0.0.{}-10.0.0.{}", byte, byte + numbers.below(4));
+            let treatment = [Treatment::Exempt, Treatment::Challenge, Treatment::Deny][numbers.below(3)];
+            let service = Service::ALL[numbers.below(2)];
+            let host = [None, Some("PROD".into()), Some("TEST".into())][numbers.below(3)].clone();
+            let rule = Network { host, ..Network::new(0, service, block.parse().unwrap(), treatment) };
+            store.add_network(rule, entry()).await.unwrap();
+        }
+        let account = ServiceAccount {
+            id: 0,
+            user: "JOB".parse().unwrap(),
+            service: Service::Ftp,
+            block: "10.0.0.0/29".parse().unwrap(),
+            schedule: Schedule { days: Days::ALL, hours: Hours::ALL },
+            certificate: None,
+            comment: String::new(),
+        };
+        store.add_account(account, entry()).await.unwrap();
+        for _ in 0..numbers.below(25) {
+            store.count_failure(attempt(admin, numbers), Failure::Passcode, entry()).await.unwrap();
+        }
+    }
+
+    fn attempt(admin: &Admin, numbers: &mut Numbers) -> Attempt {
+        let user = [None, Some("ANNA"), Some("BERT"), Some("CARL"), Some("DORA"), Some("JOB")][numbers.below(6)];
+        let service = Service::ALL[numbers.below(2)];
+        Attempt {
+            user: user.map(|name| name.parse().unwrap()),
+            source: IpAddr::from([10, 0, 0, u8::try_from(numbers.below(10)).unwrap()]),
+            service,
+            host: ["PROD", "TEST"][numbers.below(2)].into(),
+            at: admin.now,
+            local: admin.now.to_zoned(jiff::tz::TimeZone::UTC).datetime(),
+            certificate: None,
+            can_enrol: service == Service::Telnet,
+        }
+    }
+
+    /// What the guard decides on: the snapshot of a real store, by the same function.
+    #[tokio::test]
+    async fn what_is_explained_is_what_the_guard_decides() {
+        let mut numbers = Numbers(7);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            let folder = Folder::new();
+            std::fs::write(folder.path("sallyport.toml"), CONFIG).unwrap();
+            let (config, system) = (Config::load(&folder.path("sallyport.toml")).unwrap(), System::new());
+            let store = Store::open(&folder.path("s.db"), system.now()).await.unwrap();
+            let admin = Admin { config, store, now: system.now(), system };
+            lay_down(&admin, &mut numbers).await;
+            for _ in 0..150 {
+                let attempt = attempt(&admin, &mut numbers);
+                let Snapshot { rules, history, .. } = admin.store.snapshot(attempt.clone()).await.unwrap();
+                let decision = policy::decide(&rules, &attempt, &history);
+                let Explained { effect, reason, meant, rule, .. } = explain(&admin, &attempt).await.unwrap();
+                assert_eq!(
+                    (effect, reason, meant, rule),
+                    (decision.effect, decision.reason.code(), decision.meant, decision.rule),
+                    "{attempt:?} {history:?}"
+                );
+                seen.insert(reason);
+            }
+        }
+        assert!(seen.len() >= 10, "hardly a reason was seen: {seen:?}");
+    }
+}

@@ -677,7 +677,18 @@ proptest! {
                     prop_assert!(repeat_until(&rules, &attempt, &history).is_some());
                     prop_assert!(user.is_some_and(|user| !usable(&rules, &user).is_empty()));
                 }
-                other => prop_assert!(false, "{other} lets in"),
+                Reason::EnforcementOff
+                | Reason::UserDisabled
+                | Reason::UserLocked
+                | Reason::SourceLocked
+                | Reason::UserLockedFromSource
+                | Reason::NetworkDenied
+                | Reason::UserUnknown
+                | Reason::UserNotRegistered
+                | Reason::NoFactor
+                | Reason::FactorNotAllowed
+                | Reason::EnrolmentOpen
+                | Reason::PasscodeRequired => prop_assert!(false, "{} lets in", decision.reason),
             },
             Effect::Allow | Effect::Deny => {}
         }

@@ -28,7 +28,7 @@ const ALIASES: &[(&str, &[&str])] = &[
             "sms",
         ],
     ),
-    ("carrier", &["carrier", "cellcarrier", "provider2fa"]),
+    ("carrier", &["carrier", "cellcarrier"]),
     ("provider", &["provider", "smsprovider"]),
     ("always", &["always", "always2fa", "alwaysrequired", "force2fa"]),
     ("comment", &["comment", "comments", "description", "text", "note", "department"]),
