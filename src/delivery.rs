@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use crate::config::{Config, Open};
 use crate::key::Key;
 use crate::notify::template::Value;
-use crate::notify::{Couriers, Failure, Letter, Recipient, Template};
+use crate::notify::{Couriers, Failure, Letter, Recipient, Template, Waits};
 use crate::seal::{Place, SealError, Sealer};
 use crate::store::{self, Challenge, Contact, Kind, Parcel, State, Stationery, Store};
 use crate::system::{NoRandomness, System};
@@ -110,8 +110,8 @@ struct Inner {
     names: Names,
     system: System,
     operators: Vec<String>,
-    /// How long a passcode's message is waited for, by e-mail and by SMS.
-    patience: (Duration, Duration),
+    /// How long a passcode's message is waited for.
+    waits: Waits,
     /// There is something to send.
     wake: Notify,
     /// Something was sent, or not.
@@ -124,8 +124,7 @@ struct Inner {
 /// Where a relay or a provider makes no sense.
 pub fn open(config: &Config, open: &Open, store: Store, key: &Key, system: System) -> Result<(Post, Worker), Failure> {
     let couriers = Couriers::open(config, open)?;
-    let patience = (couriers.first_patience(ContactKind::Email), couriers.first_patience(ContactKind::Sms));
-    let post = Post::new(store, key, Names::of(config), system, config.alerts.clone(), patience);
+    let post = Post::new(store, key, Names::of(config), system, config.alerts.clone(), couriers.waits());
     Ok((post.clone(), Worker::new(post, couriers)))
 }
 
@@ -139,20 +138,13 @@ impl Names {
 }
 
 impl Post {
-    /// Over `store`; `operators`: the addresses of those who run the gateway; `patience`: how long a passcode's message is
-    /// waited for, by e-mail and by SMS.
+    /// Over `store`; `operators`: the addresses of those who run the gateway; `waits`: how long a passcode's message is
+    /// waited for.
     #[must_use]
-    pub fn new(
-        store: Store,
-        key: &Key,
-        names: Names,
-        system: System,
-        operators: Vec<String>,
-        patience: (Duration, Duration),
-    ) -> Self {
+    pub fn new(store: Store, key: &Key, names: Names, system: System, operators: Vec<String>, waits: Waits) -> Self {
         let sealer = Sealer::new(key, "sallyport outbox 1");
         let (wake, settled) = (Notify::new(), Notify::new());
-        Self(Arc::new(Inner { store, key: key.clone(), sealer, names, system, operators, patience, wake, settled }))
+        Self(Arc::new(Inner { store, key: key.clone(), sealer, names, system, operators, waits, wake, settled }))
     }
 
     /// The store.
@@ -167,13 +159,16 @@ impl Post {
         &self.0.names
     }
 
-    /// How long a passcode's message is waited for.
+    /// How long a passcode's message to `contact` is waited for.
     #[must_use]
-    pub fn patience(&self, kind: ContactKind) -> Duration {
-        match kind {
-            ContactKind::Email => self.0.patience.0,
-            ContactKind::Sms => self.0.patience.1,
-        }
+    pub fn patience(&self, contact: &Contact) -> Duration {
+        self.0.waits.of(contact.kind, &contact.carrier, &contact.provider)
+    }
+
+    /// Whether any provider takes SMS.
+    #[must_use]
+    pub fn has_sms(&self) -> bool {
+        self.0.waits.has_sms()
     }
 
     /// Has the worker of this process look for messages at once.

@@ -162,7 +162,7 @@ async fn queue(folder: &Folder, system: &System) -> Store {
     let store = Store::open(&folder.path().join("store.db"), system.now()).await.unwrap();
     let key = Key::open(&folder.path().join("key"), system).unwrap();
     let names = Names { gateway: "GATE".into(), node: "test".into(), time_zone: jiff::tz::TimeZone::UTC };
-    let post = Post::new(store.clone(), &key, names, system.clone(), Vec::new(), (Duration::ZERO, Duration::ZERO));
+    let post = Post::new(store.clone(), &key, names, system.clone(), Vec::new(), sallyport::notify::Waits::default());
     let entry = || Entry::new(system.now(), "test", Event::Changed, Outcome::Noted);
     let user: policy::User = "ANNA".parse().unwrap();
     store.add_user(user.clone(), false, String::new(), entry()).await.unwrap();

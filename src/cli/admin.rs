@@ -1,7 +1,6 @@
 //! An administrator at work on the store: every change is audited with who made it.
 
 use std::env;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,7 +11,7 @@ use crate::config::Config;
 use crate::control::{self, Answer, Command};
 use crate::delivery::{Names, Post};
 use crate::key::Key;
-use crate::notify::Couriers;
+use crate::notify::{Couriers, Waits};
 use crate::sessions::Selection;
 use crate::store::Store;
 use crate::system::System;
@@ -43,8 +42,8 @@ impl Admin {
     pub(crate) fn post(&self) -> anyhow::Result<Post> {
         let key = Key::open(&self.config.gateway.key_file, &self.system)?;
         let (names, alerts) = (Names::of(&self.config), self.config.alerts.clone());
-        let nobody_waits = (Duration::ZERO, Duration::ZERO);
-        Ok(Post::new(self.store.clone(), &key, names, self.system.clone(), alerts, nobody_waits))
+        // Nobody here waits for a passcode.
+        Ok(Post::new(self.store.clone(), &key, names, self.system.clone(), alerts, Waits::default()))
     }
 
     /// Relays and providers, to hand over by itself.

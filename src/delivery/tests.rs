@@ -34,7 +34,7 @@ impl Bench {
         let store = Store::open(&folder.path("store.db"), system.now()).await.unwrap();
         let key = Key::open(&folder.path("key"), system).unwrap();
         let names = Names { gateway: "GATE1".into(), node: node.into(), time_zone: TimeZone::UTC };
-        let patience = (Duration::from_secs(5), Duration::from_secs(5));
+        let patience = Waits::new(Duration::from_secs(5), Some(Duration::from_secs(5)));
         Post::new(store, &key, names, system.clone(), vec!["ops@example.com".to_owned()], patience)
     }
 

@@ -201,7 +201,7 @@ impl Inner {
         metrics::challenged(peer.service);
         let begun = self.system.instant();
         self.post.wake();
-        let outcome = self.post.outcome(&challenge.id, self.post.patience(contact.kind)).await;
+        let outcome = self.post.outcome(&challenge.id, self.post.patience(contact)).await;
         let sent = self.delivered(peer, attempt, user, &challenge, outcome).await;
         let failed = !matches!(sent, Ok(true));
         self.pace.note(self.system.instant().saturating_duration_since(begun), failed);

@@ -74,7 +74,7 @@ impl Inner {
         let mut offers = vec![Factor::Totp];
         if !case.stopped {
             offers.insert(0, Factor::Email);
-            if !self.post.patience(ContactKind::Sms).is_zero() {
+            if self.post.has_sms() {
                 offers.insert(1, Factor::Sms);
             }
         }

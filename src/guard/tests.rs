@@ -15,7 +15,7 @@ use policy::{Answer, Asks, Message, PasscodePrompt, Prompt, Secret, Settings, Tr
 use super::*;
 use crate::audit::Sealed;
 use crate::delivery::Worker;
-use crate::notify::{Couriers, Mailer, SmtpSettings};
+use crate::notify::{Couriers, Mailer, SmtpSettings, Waits};
 use crate::store::{Filter, NewContact};
 use crate::testing::{Folder, Manner, Relay};
 
@@ -119,7 +119,7 @@ async fn start(folder: &Folder, system: &System, mailer: Option<Mailer>) -> (Sto
     let key = Key::open(&folder.path("key"), system).unwrap();
     let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: jiff::tz::TimeZone::UTC };
     let patience = mailer.as_ref().map_or(Duration::ZERO, Mailer::timeout);
-    let post = Post::new(store.clone(), &key, names, system.clone(), Vec::new(), (patience, patience));
+    let post = Post::new(store.clone(), &key, names, system.clone(), Vec::new(), Waits::new(patience, Some(patience)));
     if let Some(mailer) = mailer {
         let worker = Worker::new(post.clone(), Couriers::new(vec![mailer], Vec::new()));
         tokio::spawn(worker.run(tokio_util::sync::CancellationToken::new()));

@@ -120,6 +120,38 @@ pub struct Couriers {
     texters: Vec<Texter>,
 }
 
+/// How long whoever waits for a message waits: as long as the first way that it goes may take.
+#[derive(Debug, Clone, Default)]
+pub struct Waits {
+    mail: Duration,
+    /// By provider, in the order in which they are asked.
+    sms: Vec<(String, Duration)>,
+}
+
+impl Waits {
+    /// With one relay, and one provider where there is one.
+    #[must_use]
+    pub fn new(mail: Duration, sms: Option<Duration>) -> Self {
+        Self { mail, sms: sms.map(|time| (String::new(), time)).into_iter().collect() }
+    }
+
+    /// Whether any provider takes SMS.
+    #[must_use]
+    pub fn has_sms(&self) -> bool {
+        !self.sms.is_empty()
+    }
+
+    /// For a message to a contact of that kind: by the mail gateway of `carrier`, or by `provider`, where they are named.
+    #[must_use]
+    pub fn of(&self, kind: ContactKind, carrier: &str, provider: &str) -> Duration {
+        if kind == ContactKind::Email || !carrier.is_empty() {
+            return self.mail;
+        }
+        let named = self.sms.iter().find(|(name, _)| name == provider);
+        named.or(self.sms.first()).map_or(Duration::ZERO, |(_, time)| *time)
+    }
+}
+
 impl Couriers {
     /// Relays and providers, in the order in which they are asked.
     #[must_use]
@@ -149,12 +181,12 @@ impl Couriers {
         mail.max(text)
     }
 
-    /// How long whoever waits for a message waits: as long as the first way of its kind may take.
+    /// How long whoever waits for a message waits.
     #[must_use]
-    pub fn first_patience(&self, kind: ContactKind) -> Duration {
-        match kind {
-            ContactKind::Email => self.relays.first().map_or(Duration::ZERO, Mailer::timeout),
-            ContactKind::Sms => self.texters.first().map_or(Duration::ZERO, Texter::timeout),
+    pub fn waits(&self) -> Waits {
+        Waits {
+            mail: self.relays.first().map_or(Duration::ZERO, Mailer::timeout),
+            sms: self.texters.iter().map(|texter| (texter.name().to_owned(), texter.timeout())).collect(),
         }
     }
 
@@ -250,5 +282,29 @@ impl Letter {
             _ => return None,
         };
         Some(Self { to, from: next()?, reply_to: next()?, subject: next()?, text: Secret::new(next()?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_waits_for_the_way_that_the_message_goes() {
+        let second = Duration::from_secs;
+        let waits =
+            Waits { mail: second(10), sms: vec![("fast".to_owned(), second(5)), ("slow".to_owned(), second(60))] };
+        for (kind, carrier, provider, expected) in [
+            (ContactKind::Email, "", "", 10),
+            (ContactKind::Sms, "", "", 5),
+            (ContactKind::Sms, "", "slow", 60),
+            (ContactKind::Sms, "", "gone", 5),
+            (ContactKind::Sms, "tmobile", "", 10),
+        ] {
+            assert_eq!(waits.of(kind, carrier, provider), second(expected), "{kind} {carrier} {provider}");
+        }
+        // A carrier's gateway needs no provider.
+        let waits = Waits::new(second(10), None);
+        assert_eq!((waits.has_sms(), waits.of(ContactKind::Sms, "tmobile", "")), (false, second(10)));
     }
 }

@@ -13,7 +13,7 @@ pub mod template;
 
 use policy::Secret;
 
-pub use courier::{Couriers, Failure, Letter, Recipient, Said};
+pub use courier::{Couriers, Failure, Letter, Recipient, Said, Waits};
 pub use email::{Mailer, SmtpSettings, Tls};
 pub use oauth::OAuthSettings;
 pub use sms::{BodyForm, SmsKind, SmsSettings, Texter, TwilioSender};

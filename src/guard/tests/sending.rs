@@ -130,9 +130,9 @@ async fn passcodes_go_by_text_message_and_a_dead_provider_refuses() {
     let store = Store::open(&folder.path("store.db"), world.system.now()).await.unwrap();
     let key = Key::open(&folder.path("key"), &world.system).unwrap();
     let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: jiff::tz::TimeZone::UTC };
-    let patience = (Duration::ZERO, timeout);
-    let post = Post::new(store.clone(), &key, names, world.system.clone(), Vec::new(), patience);
-    let worker = Worker::new(post.clone(), Couriers::new(Vec::new(), vec![texter]));
+    let couriers = Couriers::new(Vec::new(), vec![texter]);
+    let post = Post::new(store.clone(), &key, names, world.system.clone(), Vec::new(), couriers.waits());
+    let worker = Worker::new(post.clone(), couriers);
     tokio::spawn(worker.run(tokio_util::sync::CancellationToken::new()));
     let guard = Guard::open(post, Judge::new(&key, None, None), key, world.system.clone()).await.unwrap();
     store.add_user(anna().unwrap(), false, String::new(), world.change()).await.unwrap();
