@@ -66,7 +66,7 @@ enum Verb {
         /// The user.
         user: User,
     },
-    /// Remove a user and the contacts, and end the user's live sessions.
+    /// Remove a user, the contacts and factors, and emergency overrides, codes and tickets; end the user's live sessions.
     Remove {
         /// The user.
         user: User,

@@ -193,10 +193,7 @@ impl Store {
     /// Where the store does not answer.
     pub async fn revoke_codes(&self, user: User, entry: Entry) -> Result<usize, Error> {
         self.write(move |connection| {
-            let revoked = connection.execute(
-                "UPDATE one_time_codes SET revoked_at = ?2 WHERE user = ?1 AND used_at IS NULL AND revoked_at IS NULL",
-                params![user.as_str(), millis(entry.at)],
-            )?;
+            let revoked = revoke(connection, &user, entry.at)?;
             audit::append(connection, &entry)?;
             Ok(revoked)
         })
@@ -254,6 +251,20 @@ fn end(connection: &Connection, user: &User, by: &str, now: Timestamp) -> Result
         "UPDATE emergency_overrides SET ended_by = ?2, ended_at = ?3 WHERE user = ?1 AND ended_at IS NULL AND until > ?3",
         params![user.as_str(), by, millis(now)],
     )?)
+}
+
+fn revoke(connection: &Connection, user: &User, now: Timestamp) -> Result<usize, Error> {
+    Ok(connection.execute(
+        "UPDATE one_time_codes SET revoked_at = ?2 WHERE user = ?1 AND used_at IS NULL AND revoked_at IS NULL",
+        params![user.as_str(), millis(now)],
+    )?)
+}
+
+/// Ends all that lets a user in by way of exception, as part of a transaction that removes the user.
+pub(super) fn end_all(connection: &Connection, user: &User, now: Timestamp) -> Result<(), Error> {
+    end(connection, user, "removal of the user", now)?;
+    revoke(connection, user, now)?;
+    Ok(())
 }
 
 pub(super) fn overrides(connection: &Connection, which: &'static str, id: i64) -> Result<Vec<Override>, Error> {

@@ -300,7 +300,8 @@ fn settle(connection: &Connection, found: &PendingEnrolment, approved: bool, now
     Ok(())
 }
 
-fn revoke(connection: &Connection, user: &User, now: Timestamp) -> Result<usize, Error> {
+/// Takes back all open tickets of a user, as part of a transaction; how many there were.
+pub(super) fn revoke(connection: &Connection, user: &User, now: Timestamp) -> Result<usize, Error> {
     Ok(connection.execute(
         "UPDATE enrolment_tickets SET revoked_at = ?2 WHERE user = ?1 AND used_at IS NULL AND revoked_at IS NULL",
         params![user.as_str(), millis(now)],

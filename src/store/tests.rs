@@ -197,6 +197,27 @@ async fn users_and_contacts() {
 }
 
 #[tokio::test]
+async fn nothing_that_lets_in_outlives_the_removal_of_its_user() {
+    let (folder, system) = (Folder::new(), System::new());
+    let store = open(&folder, &system).await;
+    let (by, hash) = ("uid 0".to_owned(), vec![7; 32]);
+    let later = system.now().checked_add(jiff::SignedDuration::from_hours(24)).unwrap();
+    store.add_user(user(), false, String::new(), entry(&system)).await.unwrap();
+    store.grant_override(user(), "lost phone".to_owned(), 4, by.clone(), entry(&system)).await.unwrap();
+    store.issue_code(user(), hash.clone(), "envelope".to_owned(), by.clone(), later, entry(&system)).await.unwrap();
+    store.issue_ticket(user(), hash, by, later, entry(&system)).await.unwrap();
+    let found = store.snapshot(attempt(&system)).await.unwrap();
+    assert!(found.history.emergency.is_some_and(|emergency| emergency.is_in_force(system.now())) && found.means.code);
+    store.remove_user(user(), entry(&system)).await.unwrap();
+    let found = store.snapshot(attempt(&system)).await.unwrap();
+    assert!(!found.history.emergency.is_some_and(|emergency| emergency.is_in_force(system.now())), "the override");
+    // Somebody else may get the name.
+    store.add_user(user(), false, String::new(), entry(&system)).await.unwrap();
+    assert!(!store.snapshot(attempt(&system)).await.unwrap().means.code, "the code");
+    assert!(store.ticket(user()).await.unwrap().is_none_or(|ticket| ticket.revoked_at.is_some()), "the ticket");
+}
+
+#[tokio::test]
 async fn rules_count_at_once_for_everybody() {
     let (folder, system) = (Folder::new(), System::stopped());
     let (serve, cli) = (open(&folder, &system).await, open(&folder, &system).await);

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::contact::{Contact, contacts};
 use super::rule::optional;
-use super::{Error, Store, audit, message, millis, source_key, timestamp, version};
+use super::{Error, Store, audit, emergency, enrolment, message, millis, source_key, timestamp, version};
 use crate::audit::Entry;
 
 /// A registered user.
@@ -178,7 +178,8 @@ impl Store {
         .await
     }
 
-    /// Removes a user, the contacts, and every window that is open. Failures stay: they are no property of a registration.
+    /// Removes a user, the contacts, and whatever would let in: open windows, emergency overrides, codes and tickets. Failures
+    /// stay: they are no property of a registration.
     ///
     /// # Errors
     /// [`Error::Missing`], or the store does not answer.
@@ -190,6 +191,8 @@ impl Store {
             connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
             connection.execute("DELETE FROM known_sources WHERE user = ?1", [user.as_str()])?;
             connection.execute("DELETE FROM host_sources WHERE user = ?1", [user.as_str()])?;
+            emergency::end_all(connection, &user, entry.at)?;
+            enrolment::revoke(connection, &user, entry.at)?;
             version::changed(connection, &entry)
         })
         .await
