@@ -1,8 +1,16 @@
 //! Rules as a whole through the command line: versions, check, what-if, reports and import.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use proxy_tn5250::input::Aid;
+use sallyport::terminal::{Options, Session};
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use crate::administer::Desk;
+use crate::support::site::{PASSWORD, Plan, Site, USER};
 
 #[test]
 fn versions_are_listed_compared_and_rolled_back() {
@@ -168,4 +176,145 @@ fn files_are_imported_whole_or_not_at_all() {
     desk.fails("import users users.csv --verified", 2, "--verified is for contacts");
     desk.write("users.csv", "user,colour\n");
     desk.fails("import users users.csv", 2, "line 1, column 2 (colour): no column is called that");
+}
+
+/// Signs [`USER`] on, whom nobody asks for a passcode.
+fn signs_on(site: &Site) {
+    site.block_on(async {
+        let stream = TcpStream::connect(site.gateway).await.unwrap();
+        let mut terminal = Session::new(stream, Options::default(), Duration::from_secs(20));
+        terminal.wait_for_text("Sign On").await.unwrap();
+        terminal.fill(USER).unwrap();
+        terminal.type_text(PASSWORD).unwrap();
+        terminal.press(Aid::ENTER).await.unwrap();
+        terminal.wait_for_text("Simulated Main Menu").await.unwrap();
+    });
+}
+
+#[test]
+fn what_happened_is_replayed_against_changed_rules_and_reported() {
+    let site = Site::start(Plan::default());
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&site.admin(&[arguments, &["--json"]].concat())).unwrap()
+    };
+    site.admin(&["settings", "set", "enforcement", "observe"]);
+    signs_on(&site);
+    signs_on(&site);
+    // What was seen under observe is what enforce would do.
+    let report = json(&["report", "observe"]);
+    let [line] = report.as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&line["user"], &line["service"], &line["host"]), (&USER.into(), &"telnet".into(), &"HOST1".into()));
+    assert_eq!((&line["challenge"], &line["refuse"], &line["factors"]), (&2.into(), &0.into(), &"email".into()));
+    assert_eq!(json(&["report", "factorless"]), serde_json::json!([]));
+    assert_eq!(json(&["report", "observe", "--service", "ftp"]), serde_json::json!([]));
+    let what_if = |arguments: &[&str]| json(&[&["what-if", "--since", "1h"], arguments].concat());
+    let same = what_if(&[]);
+    assert_eq!(
+        (&same["attempts"], &same["changes"], &same["unlike_record"]),
+        (&2.into(), &serde_json::json!([]), &0.into())
+    );
+    // The first is asked; the second too, as long as no window is open.
+    let enforced = what_if(&["--set", "enforcement=enforce", "--set", "repeat.minutes=0"]);
+    assert_eq!((&enforced["challenged"], &enforced["refused"]), (&2.into(), &0.into()), "{enforced}");
+    let change = &enforced["changes"][0];
+    assert_eq!(
+        (&change["user"], &change["before"], &change["after"]),
+        (&USER.into(), &"let-in".into(), &"challenged".into())
+    );
+    assert_eq!((&change["count"], &change["reason_after"]), (&2.into(), &"passcode-required".into()));
+    let windowed = what_if(&["--set", "enforcement=enforce", "--set", "repeat.minutes=60"]);
+    assert_eq!(windowed["challenged"], 1, "the window covers the second: {windowed}");
+    let denied = what_if(&["--set", "enforcement=enforce", "--network", "127.0.0.0/8 deny"]);
+    assert_eq!((&denied["refused"], &denied["challenged"]), (&2.into(), &0.into()), "{denied}");
+    let elsewhere = what_if(&[
+        "--set",
+        "enforcement=enforce",
+        "--network",
+        "127.0.0.0/8 deny ftp",
+        "--network",
+        "127.0.0.0/8 exempt",
+    ]);
+    assert_eq!(elsewhere["changes"], serde_json::json!([]), "exempt for terminals, denied for FTP: {elsewhere}");
+    let said =
+        site.admin(&["what-if", "--since", "1h", "--network", "127.0.0.0/8 deny", "--set", "enforcement=enforce"]);
+    assert!(
+        said.contains("Of 2 sign-ons, newly: 0 let in without being asked, 0 challenged, 0 asked to enrol, 2 refused."),
+        "{said}"
+    );
+    assert!(said.contains("refused (network-denied)"), "{said}");
+    // Now there is nothing to prove with.
+    let contact = json(&["contact", "list"])[0]["id"].to_string();
+    site.admin(&["contact", "remove", USER, &contact]);
+    let report = json(&["report", "factorless"]);
+    assert_eq!(
+        (&report[0]["user"], &report[0]["count"], &report[0]["factors"]),
+        (&USER.into(), &2.into(), &"none".into())
+    );
+    let csv = site.admin(&["report", "factorless", "--csv"]);
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    assert_eq!(what_if(&["--set", "enforcement=enforce"])["refused"], 2);
+    // An earlier period holds nothing.
+    assert_eq!(json(&["what-if", "--since", "3h", "--until", "2h"])["attempts"], 0);
+}
+
+#[test]
+fn the_doctor_tells_of_rules() {
+    let site = Site::start(Plan::default());
+    site.admin(&["network", "add", "0.0.0.0/0", "exempt"]);
+    site.admin(&["network", "add", "10.0.0.0/8", "deny"]);
+    let (code, said) = site.tries(&["doctor", "--quick", "--json"]);
+    let all: Value = serde_json::from_str(&said).unwrap();
+    let found: Vec<_> = all.as_array().unwrap().iter().filter(|one| one["check"] == "rules").collect();
+    assert_eq!((code, found.len()), (1, 2), "{found:?}");
+    assert!(
+        found[0]["level"] == "problem" && found[0]["found"].as_str().unwrap().contains("wider than /16"),
+        "{found:?}"
+    );
+    assert!(found[1]["level"] == "warning" && found[1]["found"].as_str().unwrap().contains("review date"), "{found:?}");
+}
+
+/// The commands of the program, or below one of its commands, as `--help` lists them.
+fn verbs(desk: &Desk, of: &str) -> BTreeSet<String> {
+    let help = desk.prints(format!("{of} --help").trim_start());
+    let commands = help.split_once("Commands:\n").map(|(_, rest)| rest).unwrap_or_default();
+    let lines = commands.lines().take_while(|line| line.starts_with("  "));
+    lines
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().map(str::to_owned))
+        .filter(|verb| !verb.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_page_for_people_from_other_products_names_what_there_is() {
+    let page = include_str!("../docs/migration.md");
+    let desk = Desk::new("rules-migration");
+    let settings = desk.json("settings list");
+    let settings: BTreeSet<&str> =
+        settings.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let groups: BTreeSet<&str> = settings.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
+    let commands = verbs(&desk, "");
+    let (mut wrong, mut seen) = (String::new(), 0);
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let Some(ours) = row.split(" | ").nth(1) else { continue };
+        for span in ours.split('`').skip(1).step_by(2).filter(|span| !span.contains('=')) {
+            let span = span.trim_start_matches("sallyport ");
+            let mut words = span.split(' ');
+            let (first, second) = (words.next().unwrap_or_default(), words.next());
+            if let Some((group, _)) = span.split_once('.').filter(|(group, _)| groups.contains(group)) {
+                let is_one = settings.contains(span) || span == format!("{group}.*");
+                if !is_one {
+                    let _ = writeln!(wrong, "no setting {span}");
+                }
+                seen += 1;
+            } else if commands.contains(first) {
+                let below = verbs(&desk, first);
+                if let Some(second) = second.filter(|second| !below.is_empty() && !below.contains(*second)) {
+                    let _ = writeln!(wrong, "no command {first} {second}");
+                }
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 45, "only {seen} names were looked at");
+    assert_eq!(wrong, "");
 }

@@ -25,7 +25,6 @@ use serde::Serialize;
 
 pub use advice::{ADVICE, Advice};
 pub use direct::{DOORS, Door, Opening, probe};
-pub use rule::{RULES, Rule};
 
 use crate::config::{Config, ConfigError, Open};
 use crate::control::{self, Answer, Command, Status};

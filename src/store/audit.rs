@@ -151,8 +151,14 @@ impl Store {
 
 /// Adds an entry, as part of a transaction, behind the newest of its node.
 pub(super) fn append(connection: &Connection, entry: &Entry) -> Result<(), Error> {
-    let level = if entry.logging.is_some() { entry.logging } else { level::of(connection, entry)? };
-    let entry = &Entry { logging: level, ..entry.clone() };
+    let levelled;
+    let entry = match level::of(connection, entry)? {
+        Some(level) => {
+            levelled = Entry { logging: Some(level), ..entry.clone() };
+            &levelled
+        }
+        None => entry,
+    };
     let cells = entry.cells();
     // The transaction holds the write lock: nobody else takes this number or this place.
     let id: Option<i64> = connection
