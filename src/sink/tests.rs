@@ -16,7 +16,15 @@ use policy::Logging;
 
 fn sink(name: &str, target: Target) -> Sink {
     let syslog = Syslog { facility: 10, enterprise: 32_473 };
-    Sink { name: name.into(), target, format: Format::Json, level: Logging::All, required: None, syslog }
+    Sink {
+        name: name.into(),
+        target,
+        format: Format::Json,
+        level: Logging::All,
+        only_alerts: false,
+        required: None,
+        syslog,
+    }
 }
 
 fn receiver(port: u16) -> Target {
