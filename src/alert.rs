@@ -99,7 +99,7 @@ impl Watcher {
 /// What writes the mails of alerts. Where that fails, `is_written` tells: an alert without a mail is better than none.
 fn writer(post: Post, is_written: Arc<AtomicBool>) -> impl FnMut(&Stationery, &Raised) -> Vec<Parcel> + Send + 'static {
     move |stationery, raised| {
-        post.alarm(stationery, raised).unwrap_or_else(|error| {
+        post.alert(stationery, raised).unwrap_or_else(|error| {
             tracing::error!(%error, "a mail about an alert could not be written");
             is_written.store(false, Ordering::Relaxed);
             Vec::new()

@@ -365,7 +365,7 @@ impl Post {
     ///
     /// # Errors
     /// Where they cannot be written.
-    pub fn alarm(&self, stationery: &Stationery, raised: &Raised) -> Result<Vec<Parcel>, Fault> {
+    pub fn alert(&self, stationery: &Stationery, raised: &Raised) -> Result<Vec<Parcel>, Fault> {
         let lines = raised.lines(|at| self.0.local(at));
         self.operators(Kind::OperatorAlert, stationery, &raised.headline(), &lines)
     }

@@ -277,7 +277,7 @@ impl Raised {
             (AlertKind::SinkDown | AlertKind::SinkUp | AlertKind::SinkLost, ..) => {
                 "sallyport audit sinks tells more.".to_owned()
             }
-            (AlertKind::ProtectionLowered, ..) => "sallyport rules versions tells more.".to_owned(),
+            (AlertKind::ProtectionLowered, ..) => "sallyport rules history tells more.".to_owned(),
             (AlertKind::Test, ..) => "There is nothing you have to do.".to_owned(),
             _ if self.key.is_none() => "sallyport alert list tells more.".to_owned(),
             (AlertKind::Emergency, ..) => "sallyport emergency list tells more.".to_owned(),

@@ -147,7 +147,8 @@ async fn test(admin: &Admin, global: &Global, wait: Duration) -> anyhow::Result<
             print_line("Nobody is mailed: there is no address in [alerts] email.")?;
         }
     }
-    let all = channels.iter().all(|channel| channel.arrived);
+    // The audit alone tells nobody.
+    let all = channels.len() > 1 && channels.iter().all(|channel| channel.arrived);
     Ok(if all { ExitCode::SUCCESS } else { FAILED.into() })
 }
 

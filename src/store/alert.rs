@@ -297,7 +297,7 @@ fn nodes(connection: &Connection, own: &str, now: Timestamp, settings: &Settings
     }
     let limit = i64::from(settings.alert_node_minutes).saturating_mul(MINUTE);
     let mut statement = connection.prepare_cached(
-        "SELECT node, seen_at, stopped_at, opened_at FROM workers
+        "SELECT workers.node, workers.seen_at, workers.stopped_at, alerts.opened_at FROM workers
          LEFT JOIN alerts ON alerts.kind = 'node-down' AND alerts.key = 'node ' || workers.node",
     )?;
     let rows = statement.query_and_then([], |row| -> Result<Option<Sign>, Error> {

@@ -183,6 +183,7 @@ async fn a_flood_of_many_sources_is_summed_up() {
 async fn a_lock_is_told_and_a_refusal_because_of_it_is_not() {
     let site = Site::new().await;
     site.set("alert.rejections", "1000").await;
+    site.set("lockout.user-failures", "6").await;
     site.look().await;
     let attempt = |user: &str, source: &str| policy::Attempt {
         user: user.parse().ok(),
