@@ -193,7 +193,11 @@ fn a_lockout_is_told_once_by_mail_webhook_syslog_and_file() {
     site.restart();
     site.admin(&["settings", "set", "enforcement", "observe"]);
     let mail = site.mail("about the enforcement", |mail| mail.content.contains("protection lowered"));
-    assert!(mail.content.contains("enforcement: enforce -> observe") && mail.content.contains("uid "), "{}", mail.content);
+    assert!(
+        mail.content.contains("enforcement: enforce -> observe") && mail.content.contains("uid "),
+        "{}",
+        mail.content
+    );
     assert_eq!(listed(&site, "lockout").len(), 1);
     let file = std::fs::read_to_string(site.file("alerts.jsonl")).unwrap();
     let mut kinds: Vec<_> = file
@@ -203,7 +207,10 @@ fn a_lockout_is_told_once_by_mail_webhook_syslog_and_file() {
         .collect();
     assert!(kinds.iter().all(|(event, _)| event == "alert"), "nothing but alerts: {kinds:?}");
     kinds.dedup();
-    assert!(kinds.iter().any(|(_, kind)| kind == "lockout") && kinds.iter().any(|(_, kind)| kind == "test"), "{kinds:?}");
+    assert!(
+        kinds.iter().any(|(_, kind)| kind == "lockout") && kinds.iter().any(|(_, kind)| kind == "test"),
+        "{kinds:?}"
+    );
     let log = std::fs::read_to_string(site.file("log")).unwrap() + &site.audit();
     assert!(!log.contains(SECRET) && !log.contains("/hook"), "{log}");
 }

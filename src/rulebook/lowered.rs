@@ -204,7 +204,7 @@ mod tests {
         let network = |block: &str, treatment: &str| {
             format!("{{\"service\":\"telnet\",\"network\":\"{block}\",\"treatment\":\"{treatment}\"}}")
         };
-        let networks = |lines: &[String]| format!("\"networks\":[{}]", lines.join(","));
+        let networks = |lines: &[&str]| format!("\"networks\":[{}]", lines.join(","));
         let set = |name: &str, value: &str| format!("\"settings\":{{\"{name}\":\"{value}\"}}");
         let (safe, wide) = (network("10.1.0.0/16", "exempt"), network("10.0.0.0/8", "deny"));
         let (within, open) = (network("10.1.0.0/16", "challenge"), network("10.0.0.0/8", "exempt"));
@@ -216,17 +216,17 @@ mod tests {
                 "\"modes\":[{\"host\":\"TEST\",\"service\":\"ftp\",\"enforcement\":\"off\"}]".to_owned(),
                 "mode of ftp to TEST: enforce -> off",
             ),
-            (String::new(), networks(&[safe.clone()]), "network telnet from 10.1.0.0/16: exempt"),
-            (networks(&[within.clone()]), networks(&[safe.clone()]), "network telnet from 10.1.0.0/16: exempt"),
-            (networks(&[wide.clone()]), String::new(), "network telnet from 10.0.0.0/8: no longer deny"),
+            (String::new(), networks(&[&safe]), "network telnet from 10.1.0.0/16: exempt"),
+            (networks(&[&within]), networks(&[&safe]), "network telnet from 10.1.0.0/16: exempt"),
+            (networks(&[&wide]), String::new(), "network telnet from 10.0.0.0/8: no longer deny"),
             (
-                networks(&[wide.clone()]),
-                networks(&[wide.clone(), within.clone()]),
+                networks(&[&wide]),
+                networks(&[&wide, &within]),
                 "network telnet from 10.1.0.0/16: challenge",
             ),
             (
-                networks(&[open.clone(), within.clone()]),
-                networks(&[open.clone()]),
+                networks(&[&open, &within]),
+                networks(&[&open]),
                 "network telnet from 10.1.0.0/16: no longer challenge",
             ),
             (

@@ -377,16 +377,20 @@ async fn what_could_not_be_raised_is_raised_later_and_nothing_of_it_stays() {
 #[tokio::test]
 async fn where_nothing_happens_nothing_is_written() {
     let site = Site::new().await;
-    for number in 0..300 {
-        let entry = site.entry(Event::ConnectionClosed, Outcome::Noted, "").detail(&format!("{number}"));
-        site.store.append(entry).await.unwrap();
-    }
+    // At once, so that they share their waits for the disk.
+    let append = async |count: usize| {
+        let mut appends = tokio::task::JoinSet::new();
+        for _ in 0..count {
+            let (store, entry) = (site.store.clone(), site.entry(Event::ConnectionClosed, Outcome::Noted, ""));
+            appends.spawn(async move { store.append(entry).await.unwrap() });
+        }
+        appends.join_all().await;
+    };
+    append(300).await;
     let news = site.store.alert_news("gate-1".to_owned(), 0, site.system.now()).await.unwrap();
     assert!(!news.is_any && news.through == 300, "{news:?}");
     // But the cursor does not stay behind for ever.
-    for _ in 0..700 {
-        site.store.append(site.entry(Event::ConnectionClosed, Outcome::Noted, "")).await.unwrap();
-    }
+    append(700).await;
     site.look().await;
     assert_eq!(site.count("SELECT entry FROM alert_cursor"), 1_000);
 }
