@@ -11,8 +11,10 @@
 //!   format       how entries look to those who take them: JSON, CSV, syslog, CEF, LEEF
 //!   level        which entries somebody wants to have
 //!   witness      whether those that must have the entries have them
+//!   alert        which entries operators are alerted of
 //! ```
 
+pub mod alert;
 pub mod archive;
 pub mod chain;
 pub mod checkpoint;
@@ -90,11 +92,15 @@ pub enum Event {
     Provider,
     /// An administrator stopped or started the sending of messages.
     Sender,
+    /// Failures in a row locked a user, or a source address.
+    LockedOut,
+    /// Operators were alerted; the reason is the kind.
+    Alert,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::ConnectionOpened,
         Self::ConnectionClosed,
         Self::SignOn,
@@ -121,6 +127,8 @@ impl Event {
         Self::Delivery,
         Self::Provider,
         Self::Sender,
+        Self::LockedOut,
+        Self::Alert,
     ];
 
     /// The name in the audit.
@@ -153,6 +161,8 @@ impl Event {
             Self::Delivery => "delivery",
             Self::Provider => "provider",
             Self::Sender => "sender",
+            Self::LockedOut => "locked-out",
+            Self::Alert => "alert",
         }
     }
 }

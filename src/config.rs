@@ -35,7 +35,7 @@ use policy::Service;
 use proxy_tn5250::gate;
 use rustls::pki_types::ServerName;
 
-pub use audit::{Audit, Sink, SinkTls, Target};
+pub use audit::{Audit, OpenSink, Sink, SinkTls, Target};
 pub use delivery::{OAuth, Password, RelaySecrets, Sms, SmsHow, Smtp, SmtpLogin, SmtpTls};
 pub use factor::{ApiKey, OpenYubikey, Radius, RadiusServer, Yubikey};
 pub use ftp::{Ftp, FtpHost};

@@ -20,6 +20,7 @@ use policy::challenge::mask;
 use policy::{Attempt, ContactKind, Language, Secret, Service, User};
 use tokio::sync::Notify;
 
+use crate::audit::alert::Raised;
 use crate::config::{Config, Open};
 use crate::key::Key;
 use crate::notify::template::Value;
@@ -82,7 +83,7 @@ pub enum Change {
     Removed,
 }
 
-/// What a message to a user's contacts, or to operators, tells.
+/// What a message to a user's contacts tells.
 #[derive(Debug, Clone, Copy)]
 pub enum Notice<'a> {
     /// Contacts of the user changed: how, and which, masked.
@@ -255,21 +256,14 @@ impl Post {
         Ok(Writer { inner, stationery: &stationery }.letter(contact, "test", &values))
     }
 
-    /// Messages about `notice` for the contacts of `user` that count; of an alert also for the operators. To be queued with
-    /// what they are about, or by [`Post::tell`].
+    /// Messages about `notice` for the contacts of `user` that count. To be queued with what they are about, or by [`Post::tell`].
     ///
     /// # Errors
     /// Where they cannot be written.
     pub async fn notices(&self, user: &User, notice: Notice<'_>) -> Result<Vec<Parcel>, Fault> {
         let mut contacts = self.0.store.user(user.clone()).await?.contacts;
         contacts.retain(|contact| contact.verified_at.is_some());
-        let mut parcels = self.letters(user, &contacts, notice).await?;
-        if let Notice::Alert(attempt) = notice {
-            let event = format!("right password, wrong passcode: {user}");
-            let detail = format!("{user} on {} by {} from {}", attempt.host, attempt.service, attempt.source);
-            parcels.extend(self.operators(Kind::Alert, Some(user), &event, &detail).await?);
-        }
-        Ok(parcels)
+        self.letters(user, &contacts, notice).await
     }
 
     /// A message about `notice` for one contact of `user`, whether it counts or not. To be queued with what it is about.
@@ -330,7 +324,7 @@ impl Post {
         Ok(parcels)
     }
 
-    /// Tells the contacts of `user` of `notice`, and of an alert the operators; how many messages were queued.
+    /// Tells the contacts of `user` of `notice`; how many messages were queued. Operators hear of what they should from the audit.
     ///
     /// # Errors
     /// Where they cannot be written or queued.
@@ -346,25 +340,34 @@ impl Post {
     /// # Errors
     /// Where they cannot be written or queued.
     pub async fn tell_operators(&self, event: &str, detail: &str) -> Result<usize, Fault> {
-        let parcels = self.operators(Kind::Operator, None, event, detail).await?;
+        if !self.has_operators() {
+            return Ok(0);
+        }
+        let stationery = self.0.store.stationery(None, None).await?;
+        let parcels = self.operators(Kind::Operator, &stationery, event, detail)?;
         let queued = self.0.store.enqueue(parcels, None).await?;
         self.wake();
         Ok(queued)
     }
 
-    async fn operators(
-        &self,
-        kind: Kind,
-        user: Option<&User>,
-        event: &str,
-        detail: &str,
-    ) -> Result<Vec<Parcel>, Fault> {
+    /// Whether there is an operator's address.
+    #[must_use]
+    pub fn has_operators(&self) -> bool {
+        !self.0.operators.is_empty()
+    }
+
+    /// The mails about an alert, to be queued with it.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn alert(&self, stationery: &Stationery, raised: &Raised) -> Result<Vec<Parcel>, Fault> {
+        let lines = raised.lines(|at| self.0.local(at));
+        self.operators(Kind::OperatorAlert, stationery, &raised.headline(), &lines)
+    }
+
+    fn operators(&self, kind: Kind, stationery: &Stationery, event: &str, detail: &str) -> Result<Vec<Parcel>, Fault> {
         let inner = &*self.0;
-        if inner.operators.is_empty() {
-            return Ok(Vec::new());
-        }
-        let stationery = inner.store.stationery(None, None).await?;
-        let writer = Writer { inner, stationery: &stationery };
+        let writer = Writer { inner, stationery };
         let now = inner.system.now();
         let time = inner.local(now);
         let values = [
@@ -378,8 +381,7 @@ impl Post {
         let mut parcels = Vec::new();
         for address in &inner.operators {
             let letter = writer.mail(address.clone(), "operator", &values);
-            let user = user.map_or("", User::as_str);
-            let head = Head { kind, user, contact: None, destination: &mask(address) };
+            let head = Head { kind, user: "", contact: None, destination: &mask(address) };
             parcels.push(inner.parcel(head, inner.system.id()?, &letter, now, expires_at)?);
         }
         Ok(parcels)

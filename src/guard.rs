@@ -240,7 +240,8 @@ impl Guard {
         let failed = |error: store::Error, peer: &Peer| {
             tracing::error!(connection = %peer.connection, source = %peer.source, %error, "a connection was not recorded");
         };
-        let (entry, refused) = guard.arrival(&peer).await.map_err(|error| {
+        // Boxed: all rules pass through it, and the task of a connection outlives it by hours.
+        let (entry, refused) = Box::pin(guard.arrival(&peer)).await.map_err(|error| {
             failed(error, &peer);
             Notice::Unavailable
         })?;

@@ -3,6 +3,7 @@
 //! A **relay** moves bytes between a client and the host and asks the **guard** before anybody is let through; see
 //! `proxy_tn5250` for the protocol and `policy` for the decisions. This crate holds everything that touches the world.
 
+pub mod alert;
 pub mod audit;
 pub mod cli;
 pub mod code;

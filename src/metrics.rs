@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use policy::{Decision, Service};
+use policy::{AlertKind, Decision, Service};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -123,6 +123,11 @@ struct OfCertificate {
     listener: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAlert {
+    kind: &'static str,
+}
+
 /// A histogram for each set of labels.
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -145,6 +150,7 @@ struct Metrics {
     store_waiting: Family<OfCall, Gauge>,
     audit_entries: Counter<u64, AtomicU64>,
     certificates: Family<OfCertificate, Gauge>,
+    alerts: Family<OfAlert, Counter>,
     panics: Counter,
     ready: Gauge,
     draining: Gauge,
@@ -216,6 +222,11 @@ pub fn waiting(call: Call) -> Waiting {
     Waiting { call, gauge }
 }
 
+/// An alert was raised.
+pub fn alerted(kind: AlertKind) {
+    METRICS.alerts.get_or_create(&OfAlert { kind: kind.as_str() }).inc();
+}
+
 /// Something panicked.
 pub fn panicked() {
     METRICS.panics.inc();
@@ -253,6 +264,7 @@ impl Metrics {
             store_waiting: Family::default(),
             audit_entries: Counter::default(),
             certificates: Family::default(),
+            alerts: Family::default(),
             panics: Counter::default(),
             ready: Gauge::default(),
             draining: Gauge::default(),
@@ -282,6 +294,7 @@ impl Metrics {
         registry.register("audit_entries", "Entries of the audit, of all nodes", self.audit_entries.clone());
         let help = "When the certificate of a listener expires, in seconds since 1970";
         registry.register("certificate_expiry_timestamp_seconds", help, self.certificates.clone());
+        registry.register("alerts", "Alerts that this process raised, by kind", self.alerts.clone());
         registry.register("panics", "Faults in Sallyport that ended a connection", self.panics.clone());
         registry.register("ready", "Whether all of /readyz is well", self.ready.clone());
         registry.register("draining", "Whether no new connections are taken any more", self.draining.clone());
@@ -291,6 +304,9 @@ impl Metrics {
             let of = OfCall { call: call.as_str() };
             drop(self.store_failures.get_or_create(&of));
             drop(self.store_waiting.get_or_create(&of));
+        }
+        for kind in AlertKind::ALL {
+            drop(self.alerts.get_or_create(&OfAlert { kind: kind.as_str() }));
         }
     }
 
@@ -361,6 +377,7 @@ mod tests {
         waiting(Call::Write).done(Duration::from_secs(3), true);
         let held = waiting(Call::Write);
         panicked();
+        alerted(AlertKind::Lockout);
         let moment = Moment {
             listeners: vec![("terminals".into(), Service::Telnet)],
             certificates: vec![("terminals".into(), 1_900_000_000)],
@@ -378,6 +395,7 @@ mod tests {
             "sallyport_decisions_total{service=\"telnet\",effect=\"deny\",reason=\"network-denied\"} 1",
             "sallyport_challenges_total{service=\"ftp\"} 1",
             "sallyport_passcodes_total{provider=\"smtp\",result=\"failed\"} 1",
+            "sallyport_alerts_total{kind=\"node-down\"} 0",
             "sallyport_delivery_seconds_count{provider=\"smtp\"} 2",
             "sallyport_delivery_seconds_bucket{le=\"30.0\",provider=\"smtp\"} 1",
             "sallyport_store_call_seconds_bucket{le=\"0.0025\",call=\"read\"} 1",

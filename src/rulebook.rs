@@ -11,6 +11,7 @@
 //! Invariants: one set of rules has one text. What cannot be read is an error that names its place: a condition left out could open the gate.
 
 mod line;
+mod lowered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,7 @@ use policy::{Factors, Logging, Networks, Rules, Standing, User};
 use serde::{Deserialize, Serialize};
 
 pub use line::{ModeLine, NetworkLine, ServiceLine, UserLine};
+pub use lowered::lowered;
 
 /// The number of the form.
 const FORM: u32 = 1;

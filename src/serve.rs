@@ -387,7 +387,7 @@ pub async fn start_with(
     let newest = guard.store().newest_revocation().await?;
     let control = match (control, means.predecessor) {
         (Some(control), _) => {
-            let (duties, signed) = Duties::begin(worker, ledger, sinks).await;
+            let (duties, signed) = Duties::begin(worker, ledger, sinks, &house.system).await;
             signed?;
             *house.duties.lock().await = Some(duties);
             house.open(entrances).await;
@@ -401,7 +401,7 @@ pub async fn start_with(
             } else {
                 Control::bind(&config.gateway.control)?
             };
-            let (duties, signed) = Duties::begin(worker, ledger, sinks).await;
+            let (duties, signed) = Duties::begin(worker, ledger, sinks, &house.system).await;
             if let Err(error) = signed {
                 // Nobody else accepts any more, so this process goes on; it is tried again.
                 tracing::error!(%error, "no checkpoint could be written");

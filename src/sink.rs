@@ -1,38 +1,39 @@
-//! Passes the audit on: to files and to syslog receivers, each at its own pace.
+//! Passes the audit on: to files, to syslog receivers and to webhooks, each at its own pace.
 //!
 //! ```text
-//!   audit (the store) ──▶ worker of a sink ──▶ file, syslog over TCP or TLS
+//!   audit (the store) ──▶ worker of a sink ──▶ file, syslog over TCP or TLS, HTTP requests
 //!            ▲                    │
 //!            └──── cursor ◀───────┘ how far it has come, kept in the store
 //! ```
 //!
 //! Invariants: the audit is every sink's queue, so what waits survives outages and restarts, and no sink takes memory for it. A sink
 //! that is slow or gone keeps nobody waiting and no other sink. Everything is passed on at least once: the cursor moves when a
-//! file is on its disk, or a receiver's connection held for a while after it was sent; after a break what was sent since is sent
+//! file is on its disk, a webhook has answered, or a receiver's connection held for a while after it was sent; after a break what was sent since is sent
 //! again. Each entry carries its id and its number in the chain, by which a receiver can tell. Whether a required sink is behind
 //! is told to [witnesses](crate::audit::witness), which strict mode asks.
 
 mod file;
 mod syslog;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::format::{line, syslog as message};
+use crate::audit::format::{json, line, syslog as message};
 use crate::audit::level::passes;
 use crate::audit::witness::{Testimony, Witnesses};
 use crate::audit::{Entry, Event, Outcome};
-use crate::config::{Sink, Target};
+use crate::config::{OpenSink, Sink, Target};
 use crate::store::{self, Store};
 use crate::system::System;
 
 /// How many entries are passed on at a time.
 const BATCH: usize = 500;
+/// How many to a webhook, which answers each.
+const WEBHOOK_BATCH: usize = 20;
 /// How often is looked for new entries.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The first and the longest pause after a sink failed.
@@ -53,12 +54,13 @@ enum Error {
     Slow(Duration),
     #[error("it closed the connection")]
     Closed,
+    #[error("it answered with status {0}")]
+    Status(u16),
+    #[error("{0}")]
+    Http(String),
     #[error(transparent)]
     Store(#[from] store::Error),
 }
-
-/// TLS towards a receiver, and its name.
-pub type Tls = Option<(Arc<ClientConfig>, ServerName<'static>)>;
 
 /// The sinks that run. Dropped, they stop at once; nothing is lost by that.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ pub struct Sinks {
 }
 
 impl Sinks {
-    /// Makes a worker for each of `sinks`; `tls` is theirs, one for one. Those that are required are the witnesses: they tell
+    /// Makes a worker for each of `sinks`; `open` is theirs, one for one. Those that are required are the witnesses: they tell
     /// how far the sink is, by whichever process, before this one has begun.
     ///
     /// # Errors
@@ -81,19 +83,22 @@ impl Sinks {
         node: &Arc<str>,
         system: &System,
         sinks: &[Sink],
-        tls: Vec<Tls>,
+        open: Vec<OpenSink>,
     ) -> Result<(Self, Witnesses), store::Error> {
         let required = sinks.iter().filter_map(|sink| Some((sink.name.to_string(), sink.required?)));
         let (witnesses, testimonies) = Witnesses::new(required);
         let mut testimonies = testimonies.into_iter();
         let mut workers = JoinSet::new();
         let (begin, stop) = (CancellationToken::new(), CancellationToken::new());
-        for (sink, tls) in sinks.iter().zip(tls.into_iter().chain(std::iter::repeat(None))) {
+        for (sink, open) in sinks.iter().zip(open.into_iter().chain(std::iter::repeat_with(OpenSink::default))) {
             let taken = store.open_sink(sink.name.to_string()).await?;
             let outlet = match &sink.target {
                 Target::File(path) => Outlet::File(file::Outlet::new(path.clone())),
                 Target::Syslog { address, .. } => {
-                    Outlet::Syslog(Box::new(syslog::Outlet::new(address.clone(), tls, system.clone())))
+                    Outlet::Syslog(Box::new(syslog::Outlet::new(address.clone(), open.tls, system.clone())))
+                }
+                Target::Webhook { url, .. } => {
+                    Outlet::Webhook(Box::new(webhook::Outlet::new(url.clone(), open, system.clone())))
                 }
             };
             let worker = Worker {
@@ -150,6 +155,7 @@ impl Sinks {
 enum Outlet {
     File(file::Outlet),
     Syslog(Box<syslog::Outlet>),
+    Webhook(Box<webhook::Outlet>),
 }
 
 /// What is known of an outage.
@@ -251,7 +257,8 @@ impl Worker {
 
     /// Passes on the next entries; whether there may be more.
     async fn round(&mut self) -> Result<bool, Error> {
-        let entries = self.store.queue(self.sent, BATCH).await?;
+        let batch = if matches!(self.outlet, Outlet::Webhook(_)) { WEBHOOK_BATCH } else { BATCH };
+        let entries = self.store.queue(self.sent, batch).await?;
         // In an outage what waits is told by `failed`: what was sent may still come back.
         if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0) {
             testimony.waits_since(entries.first().map(|sealed| sealed.entry.at));
@@ -263,8 +270,14 @@ impl Worker {
             }
             return Ok(false);
         };
-        let Sink { format, level, syslog, .. } = &self.sink;
-        let wanted = entries.iter().filter(|sealed| passes(*level, sealed.entry.logging, &sealed.entry));
+        let Sink { format, level, syslog, only_alerts, .. } = &self.sink;
+        let wanted = entries.iter().filter(|sealed| {
+            if *only_alerts {
+                sealed.entry.event == Event::Alert
+            } else {
+                passes(*level, sealed.entry.logging, &sealed.entry)
+            }
+        });
         match &mut self.outlet {
             Outlet::File(outlet) => {
                 outlet.put(wanted.map(|sealed| line(*format, sealed, syslog)).collect()).await?;
@@ -273,14 +286,18 @@ impl Worker {
                 let messages: Vec<_> = wanted.map(|sealed| message(*format, sealed, syslog)).collect();
                 outlet.put(&messages, last).await?;
             }
+            Outlet::Webhook(outlet) => {
+                outlet.put(wanted.map(|sealed| (sealed.id, json(sealed))).collect()).await?;
+                outlet.passed(last);
+            }
         }
         self.sent = last;
         self.settle().await?;
-        if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0 && entries.len() < BATCH)
+        if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0 && entries.len() < batch)
         {
             testimony.waits_since(None);
         }
-        Ok(entries.len() == BATCH)
+        Ok(entries.len() == batch)
     }
 
     /// Keeps what is certain by now.
@@ -288,6 +305,7 @@ impl Worker {
         let certain = match &mut self.outlet {
             Outlet::File(_) => self.sent,
             Outlet::Syslog(outlet) => outlet.certain().await?.unwrap_or(self.taken),
+            Outlet::Webhook(outlet) => outlet.certain().unwrap_or(self.taken),
         };
         self.keep(certain).await
     }
@@ -302,10 +320,18 @@ impl Worker {
     }
 
     async fn failed(&mut self, error: &Error) {
-        self.sent = self.taken;
-        if let Outlet::Syslog(outlet) = &mut self.outlet {
-            outlet.drop_connection();
+        match &mut self.outlet {
+            Outlet::File(_) => {}
+            Outlet::Syslog(outlet) => outlet.drop_connection(),
+            Outlet::Webhook(outlet) => {
+                // What it took before it failed it need not take again. Where the store does not keep that, it will.
+                let certain = outlet.certain().unwrap_or(self.taken);
+                if certain > self.taken && self.store.pass_on(self.sink.name.to_string(), certain).await.is_ok() {
+                    self.taken = certain;
+                }
+            }
         }
+        self.sent = self.taken;
         // From the oldest entry that is not certain: it may have been sent, but who knows.
         if let (Some(testimony), Ok(entries)) = (&self.testimony, self.store.queue(self.sent, 1).await) {
             testimony.waits_since(entries.first().map(|sealed| sealed.entry.at));

@@ -55,6 +55,10 @@ const NEVER: &[(&str, &[&str])] = &[
         &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre", "reqwest"],
     ),
     ("audit", &["proxy_ftp", "proxy_tn5250", "crate::", "rusqlite", "lettre", "std::fs", "tokio", "tracing"]),
+    (
+        "alert",
+        &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre", "reqwest"],
+    ),
     ("ledger", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::serve", "crate::cli", "rusqlite", "lettre"]),
     ("rulebook", &["crate::", "rusqlite", "tokio"]),
     ("replay", &["proxy_ftp", "proxy_tn5250", "crate::guard", "crate::store", "crate::cli", "rusqlite", "tokio"]),

@@ -4,6 +4,7 @@
 //! (`support::skip`).
 
 mod administer;
+mod alerts;
 mod architecture;
 mod audit;
 mod clients;

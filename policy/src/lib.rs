@@ -14,6 +14,7 @@
 )]
 
 pub mod account;
+pub mod alert;
 pub mod attempt;
 pub mod challenge;
 pub mod check;
@@ -29,6 +30,7 @@ pub mod secret;
 pub mod setting;
 
 pub use account::{Fingerprint, ServiceAccount};
+pub use alert::{AlertKind, Muted};
 pub use attempt::{Attempt, Service, User, UserError};
 pub use contact::{ContactKind, Language};
 pub use decide::{Decision, Effect, Reason, Step, decide, explain};

@@ -110,6 +110,14 @@ impl Tally {
         self
     }
 
+    /// Whether the failure that made this tally of `before` locked somebody out, as opposed to a wait between two tries.
+    #[must_use]
+    pub fn is_locked_out(&self, before: &Self, scope: Scope, settings: &Settings) -> bool {
+        let is_at_ceiling = |tally: &Self| scope != Scope::Source && tally.passcodes >= settings.lockout_user_ceiling;
+        let (limit, _) = limit(scope, settings);
+        (is_at_ceiling(self) && !is_at_ceiling(before)) || self.total().checked_rem(limit) == Some(0)
+    }
+
     /// The tally after the host accepted a password, or a passcode was right.
     #[must_use]
     pub fn succeeded(mut self, scope: Scope, cleared: Failure) -> Self {
@@ -126,11 +134,7 @@ impl Tally {
 
     fn lock_earned(&self, scope: Scope, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
         let total = self.total();
-        let (limit, minutes) = match scope {
-            Scope::User => (settings.lockout_user_failures, settings.lockout_user_minutes),
-            Scope::Pair => (settings.lockout_pair_failures, settings.lockout_user_minutes),
-            Scope::Source => (settings.lockout_source_failures, settings.lockout_source_minutes),
-        };
+        let (limit, minutes) = limit(scope, settings);
         if scope != Scope::Source && self.passcodes >= settings.lockout_user_ceiling {
             return Some(Timestamp::MAX);
         }
@@ -143,6 +147,15 @@ impl Tally {
             return Some(later(now, doubled(u64::from(settings.lockout_delay), times, DELAY_MAX)));
         }
         None
+    }
+}
+
+/// How many failures lock, and for how many minutes at first.
+const fn limit(scope: Scope, settings: &Settings) -> (u32, u32) {
+    match scope {
+        Scope::User => (settings.lockout_user_failures, settings.lockout_user_minutes),
+        Scope::Pair => (settings.lockout_pair_failures, settings.lockout_user_minutes),
+        Scope::Source => (settings.lockout_source_failures, settings.lockout_source_minutes),
     }
 }
 
@@ -162,6 +175,22 @@ pub(crate) fn later(time: Timestamp, seconds: u64) -> Timestamp {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_wait_is_no_lockout() {
+        let settings = Settings { lockout_user_ceiling: 12, ..Settings::default() };
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut pair, mut locked) = (Tally::default(), Vec::new());
+        for number in 1..=14 {
+            let next = pair.failed(Scope::Pair, Failure::Passcode, &settings, now);
+            if next.is_locked_out(&pair, Scope::Pair, &settings) {
+                locked.push(number);
+            }
+            pair = next;
+        }
+        // Every fifth, and the twelfth, which locks for good; the third only waits.
+        assert_eq!(locked, [5, 10, 12]);
+    }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -4,6 +4,7 @@
 
 use core::str::FromStr;
 
+use crate::alert::Muted;
 use crate::contact::Language;
 use crate::factor::Assurance;
 
@@ -201,6 +202,11 @@ pub enum Kind {
         /// The word that counts where nothing was set.
         default: &'static str,
     },
+    /// None, or several of these words with commas between them; none is the default.
+    List {
+        /// The words.
+        values: &'static [&'static str],
+    },
     /// A whole number.
     Number {
         /// What it counts.
@@ -228,11 +234,11 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// The unit, or nothing for a choice.
+    /// The unit, or nothing for words.
     #[must_use]
     pub const fn unit(&self) -> &'static str {
         match self.kind {
-            Kind::Choice { .. } => "",
+            Kind::Choice { .. } | Kind::List { .. } => "",
             Kind::Number { unit, .. } => unit,
         }
     }
@@ -242,6 +248,7 @@ impl Setting {
     pub fn range(&self) -> String {
         match self.kind {
             Kind::Choice { values, .. } => values.join(", "),
+            Kind::List { values } => format!("none, or with commas between them: {}", values.join(", ")),
             Kind::Number { min, max, .. } => format!("{min}-{max}"),
         }
     }
@@ -251,6 +258,7 @@ impl Setting {
     pub fn default_value(&self) -> String {
         match self.kind {
             Kind::Choice { default, .. } => default.to_owned(),
+            Kind::List { .. } => "none".to_owned(),
             Kind::Number { default, .. } => default.to_string(),
         }
     }
@@ -283,12 +291,14 @@ impl SettingError {
 macro_rules! settings {
     (
         choices { $($choice:ident $cname:literal $ctype:ty, $cdefault:literal: $cmeaning:literal, $creason:literal;)* }
+        lists { $($list:ident $lname:literal $ltype:ty: $lmeaning:literal, $lreason:literal;)* }
         $($field:ident $name:literal $unit:literal $min:literal..=$max:literal default $default:literal: $meaning:literal, $reason:literal;)*
     ) => {
         /// The values of all settings.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Settings {
             $(#[doc = $cmeaning] pub $choice: $ctype,)*
+            $(#[doc = $lmeaning] pub $list: $ltype,)*
             $(#[doc = $meaning] pub $field: u32,)*
         }
 
@@ -301,6 +311,12 @@ macro_rules! settings {
                 reason: $creason,
             },)*
             $(Setting {
+                name: $lname,
+                kind: Kind::List { values: &<$ltype>::NAMES },
+                meaning: $lmeaning,
+                reason: $lreason,
+            },)*
+            $(Setting {
                 name: $name,
                 kind: Kind::Number { unit: $unit, min: $min, max: $max, default: $default },
                 meaning: $meaning,
@@ -310,7 +326,7 @@ macro_rules! settings {
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($choice: <$ctype>::default(),)* $($field: $default,)* }
+                Self { $($choice: <$ctype>::default(),)* $($list: <$ltype>::default(),)* $($field: $default,)* }
             }
         }
 
@@ -323,6 +339,7 @@ macro_rules! settings {
                 let setting = find(name)?;
                 match name {
                     $($cname => self.$choice = text.trim().parse().map_err(|_| SettingError::range(setting))?,)*
+                    $($lname => self.$list = text.trim().parse().map_err(|_| SettingError::range(setting))?,)*
                     $($name => {
                         let value: u32 = text.trim().parse().map_err(|_| SettingError::range(setting))?;
                         if !($min..=$max).contains(&value) {
@@ -342,6 +359,7 @@ macro_rules! settings {
             pub fn value(&self, name: &str) -> Result<String, SettingError> {
                 match name {
                     $($cname => Ok(self.$choice.as_str().to_owned()),)*
+                    $($lname => Ok(self.$list.to_string()),)*
                     $($name => Ok(self.$field.to_string()),)*
                     _ => Err(SettingError::Unknown(name.to_owned())),
                 }
@@ -373,6 +391,11 @@ settings! {
         emergency_approval "emergency.approval" Approval, "one":
             "Whether an emergency override takes one operator or two; with two, it counts once a second one has approved.",
             "Small sites have one operator. PCI DSS 8.5.1 wants exceptions authorised by management: set two where there are two.";
+    }
+    lists {
+        alert_muted "alert.muted" Muted:
+            "Which kinds of alerts are not raised. What is muted still stands in the audit as what it is; muting anything raises protection-lowered.",
+            "Each kind tells of something that an operator can act on.";
     }
     passcode_digits "passcode.digits" "digits" 6..=10 default 6:
         "How many digits a passcode has.",
@@ -414,8 +437,23 @@ settings! {
         "How many contacts one user may have.",
         "Each one is a way in for whoever holds it; four are a work and a private address and two phones.";
     alert_wrong_passcodes "alert.wrong-passcodes" "passcodes" 1..=3 default 1:
-        "From which wrong passcode at one challenge on the user, and the operators, are told that somebody knows the password; at most once in ten minutes.",
+        "From which wrong passcode at one challenge on the user, and the operators, are told that somebody knows the password; the user at most once in ten minutes, operators as alert.pause says.",
         "Whoever has a stolen password often tries no more than once; raise it where typing errors make too many messages.";
+    alert_rejections "alert.rejections" "rejections" 1..=10000 default 10:
+        "How many refusals of one source address, or of one user, within alert.window raise an alert: of sign-ons, passcodes, connections, and passwords that the host refused.",
+        "Three sign-ons that go wrong from beginning to end; a site behind one address may need more. 1 tells of every refusal.";
+    alert_window "alert.window" "minutes" 1..=60 default 10:
+        "The time over which alert.rejections counts, to a thirtieth of it.",
+        "Like send.window; who guesses more slowly meets the lockout.";
+    alert_pause "alert.pause" "minutes" 1..=1440 default 30:
+        "How long an alert of the same kind about the same user, address or thing is not raised again; what happens meanwhile is counted, and told when it is over. For outages it is ten minutes at most.",
+        "An attack that goes on is told of twice an hour, not with each try.";
+    alert_most "alert.most" "alerts" 1..=1000 default 5:
+        "How many alerts of one kind are raised within alert.pause; what is beyond that comes in one alert that sums it up. Outages are not counted.",
+        "Whoever attacks from a thousand addresses must not bury what matters under a thousand mails.";
+    alert_node_minutes "alert.node-minutes" "minutes" 1..=1440 default 5:
+        "After how long without a sign of life a node that did not stop by itself is said to be down; another node on the same store says so.",
+        "A node gives four a minute; five minutes outlast a restart of the machine's disks or of the process.";
     send_pause "send.pause" "seconds" 0..=300 default 20:
         "How long F5=Resend does nothing after a passcode was sent.",
         "Mail needs some seconds; impatience should not use up the budget.";

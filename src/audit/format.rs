@@ -104,8 +104,8 @@ fn severity(entry: &Entry) -> u8 {
     };
     let by_event = match entry.event {
         Event::SinkLost => 2,
-        Event::SinkDown | Event::Provider => 3,
-        Event::Suspicious | Event::UnknownDisplay | Event::Emergency => 4,
+        Event::SinkDown | Event::Provider | Event::Alert => 3,
+        Event::Suspicious | Event::UnknownDisplay | Event::Emergency | Event::LockedOut => 4,
         Event::SinkUp
         | Event::Changed
         | Event::Enrolment

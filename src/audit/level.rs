@@ -37,7 +37,9 @@ pub fn is_security(entry: &Entry) -> bool {
         | Event::Archived
         | Event::SinkDown
         | Event::SinkUp
-        | Event::SinkLost => true,
+        | Event::SinkLost
+        | Event::LockedOut
+        | Event::Alert => true,
         Event::ConnectionOpened
         | Event::ConnectionClosed
         | Event::SignOn

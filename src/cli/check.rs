@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use policy::Logging;
 use proxy_ftp::data::Peers;
 use proxy_ftp::gate::{ClientData, ClientTls, HostData, HostMode, HostTls, Mode};
 use proxy_tn5250::gate::{AutoSignOn, Order, Printers, SignOnFields};
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use super::{Global, USAGE, print_json};
 use crate::config::{
-    Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, RadiusServer, SmsHow, Smtp, SmtpTls,
+    Config, ConfigError, Ftp, FtpHost, HostTrust, Listener, Problem, RadiusServer, SmsHow, Smtp, SmtpTls, Target,
 };
 use crate::tls::ClientCertificates;
 
@@ -72,6 +73,22 @@ fn summary(config: &Config) -> String {
     }
     if !config.alerts.is_empty() {
         let _ = writeln!(text, "  alerts    to {}", config.alerts.join(", "));
+    }
+    for sink in &config.audit.sinks {
+        let what = match (sink.only_alerts, sink.level) {
+            (true, _) => "alerts only",
+            (false, Logging::All) => "everything",
+            (false, Logging::Rejected) => "what was refused, and what bears on security",
+            (false, Logging::None) => "what bears on security",
+        };
+        let to = match &sink.target {
+            Target::File(path) => path.display().to_string(),
+            Target::Syslog { address, tls: Some(_) } => format!("{address} with TLS"),
+            Target::Syslog { address, tls: None } => format!("{address} WITHOUT TLS"),
+            Target::Webhook { address, secret: Some(_), .. } => format!("a webhook at {address}, signed"),
+            Target::Webhook { address, secret: None, .. } => format!("a webhook at {address}, not signed"),
+        };
+        let _ = writeln!(text, "  sink      {}: {what} to {to}", sink.name);
     }
     for server in config.radius.iter().flat_map(|radius| &radius.servers) {
         let RadiusServer { address, tries, timeout, .. } = server;

@@ -4,6 +4,7 @@
 //! or with `--json` as one JSON value for programs; everything else goes to standard error.
 
 mod admin;
+mod alert;
 mod audit;
 mod carrier;
 mod check;
@@ -112,6 +113,7 @@ enum Command {
     Doctor(doctor::Args),
     Key(key::Args),
     Audit(audit::Args),
+    Alert(alert::Args),
     Explain(explain::Args),
     WhatIf(what_if::Args),
     Report(report::Args),
@@ -211,6 +213,7 @@ pub fn main() -> ExitCode {
 
 async fn run(Cli { global, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Alert(args) => alert::run(args, &global).await,
         Command::Audit(args) => audit::run(args, &global).await,
         Command::Carrier(args) => carrier::run(args, &global).await,
         Command::Check(args) => check::run(args, &global).await,

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Address, FileName, HostTls};
+use policy::{Logging, Secret};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::{Address, FileName, HostTls, Password};
 use crate::audit::format::{Format, Syslog};
-use policy::Logging;
 
 /// `[audit]`
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct Sink {
     pub format: Format,
     /// Which entries it gets.
     pub level: Logging,
+    /// Whether it gets alerts, and nothing else.
+    pub only_alerts: bool,
     /// Whether nobody gets in while it is behind, and how far it may be; with `strict` only.
     pub required: Option<Duration>,
     /// What the header of a syslog message needs.
@@ -52,9 +57,29 @@ pub enum Target {
         /// TLS towards it.
         tls: Option<SinkTls>,
     },
+    /// A receiver of HTTP requests.
+    Webhook {
+        /// Its address, which may be all that keeps others from it.
+        url: Secret<String>,
+        /// What of that anybody may read: name and port.
+        address: Address,
+        /// What requests are signed with.
+        secret: Option<Password>,
+        /// TLS towards it; `None`: it is on this machine, without TLS.
+        tls: Option<SinkTls>,
+    },
 }
 
-/// TLS towards a syslog receiver.
+/// What a sink needs besides its place: how to speak TLS to it, and what requests are signed with.
+#[derive(Debug, Clone, Default)]
+pub struct OpenSink {
+    /// TLS, and the receiver's name.
+    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// The secret.
+    pub secret: Option<Secret<String>>,
+}
+
+/// TLS towards a receiver.
 #[derive(Debug, Clone)]
 pub struct SinkTls {
     /// How its certificate is judged.

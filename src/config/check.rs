@@ -25,6 +25,7 @@ use proxy_tn5250::signon::Taught;
 use rustls::pki_types::ServerName;
 use toml::Spanned;
 
+pub(super) use audit::WEBHOOK_SECRET_MIN;
 pub(super) use factor::RADIUS_SECRET_MIN;
 
 use super::problem::{Context, Problem, Source};

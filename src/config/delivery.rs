@@ -54,7 +54,7 @@ pub struct SmtpLogin {
 }
 
 /// A password, or where it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Password {
     /// In the configuration.
     Here(Secret<String>),

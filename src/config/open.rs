@@ -7,11 +7,11 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
-use super::check::RADIUS_SECRET_MIN;
+use super::check::{RADIUS_SECRET_MIN, WEBHOOK_SECRET_MIN};
 use super::problem::Problem;
 use super::{
-    ApiKey, Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, OpenYubikey, Password, RelaySecrets,
-    SinkTls, Sms, SmsHow, Smtp, Target, Yubikey,
+    ApiKey, Config, ConfigError, FileName, HostTls, HostTrust, ListenerTls, OpenSink, OpenYubikey, Password,
+    RelaySecrets, SinkTls, Sms, SmsHow, Smtp, Target, Yubikey,
 };
 use crate::notify::{SmsKind, SmsSettings};
 use crate::tls::{self, Trust};
@@ -33,8 +33,8 @@ pub struct Open {
     pub radius_secrets: Vec<Secret<String>>,
     /// For `[yubikey]`, certificates and key.
     pub yubikey: Option<OpenYubikey>,
-    /// For each of the audit's sinks, how to speak TLS to it, and its name.
-    pub sinks: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+    /// For each of the audit's sinks, what it needs.
+    pub sinks: Vec<OpenSink>,
 }
 
 /// Reads the files that `config` names.
@@ -56,7 +56,7 @@ pub(super) fn open(config: &Config) -> Result<Open, ConfigError> {
         radius_secrets.extend(reader.radius_secret(&server.secret));
     }
     let yubikey = config.yubikey.as_ref().and_then(|yubikey| reader.yubikey(yubikey));
-    let sinks = config.audit.sinks.iter().map(|sink| reader.sink(&sink.target)).collect();
+    let sinks = config.audit.sinks.iter().filter_map(|sink| reader.sink(&sink.target)).collect();
     if reader.problems.is_empty() {
         Ok(Open { relays, sms, listeners, hosts, ftp_hosts, radius_secrets, yubikey, sinks })
     } else {
@@ -145,9 +145,14 @@ impl Reader<'_> {
             Password::Here(secret) => return Some(secret.clone()),
             Password::File(name) => name,
         };
+        self.long_secret(name, RADIUS_SECRET_MIN)
+    }
+
+    /// A secret of at least `least` characters.
+    fn long_secret(&mut self, name: &FileName, least: usize) -> Option<Secret<String>> {
         let secret = self.password(name)?;
-        if secret.expose().len() < RADIUS_SECRET_MIN {
-            let expected = format!("at least {RADIUS_SECRET_MIN} characters in its first line");
+        if secret.expose().len() < least {
+            let expected = format!("at least {least} characters in its first line");
             self.wrong(name, "holds a secret that is too short", &expected);
             return None;
         }
@@ -193,8 +198,18 @@ impl Reader<'_> {
         self.take(&files.key, tls::listener_config(chain?, key?, clients))
     }
 
-    fn sink(&mut self, target: &Target) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
-        let Target::Syslog { tls: Some(SinkTls { trust, identity }), .. } = target else { return None };
+    fn sink(&mut self, target: &Target) -> Option<OpenSink> {
+        let (tls, secret) = match target {
+            Target::File(_) => (None, None),
+            Target::Syslog { tls, .. } => (tls.as_ref(), None),
+            Target::Webhook { tls, secret, .. } => (tls.as_ref(), secret.as_ref()),
+        };
+        let secret = match secret {
+            None => None,
+            Some(Password::Here(secret)) => Some(secret.clone()),
+            Some(Password::File(name)) => Some(self.long_secret(name, WEBHOOK_SECRET_MIN)?),
+        };
+        let Some(SinkTls { trust, identity }) = tls else { return Some(OpenSink { tls: None, secret }) };
         let identity = match identity {
             None => None,
             Some((certificate, key)) => Some((
@@ -202,7 +217,7 @@ impl Reader<'_> {
                 self.take(key, tls::private_key(&key.path))?,
             )),
         };
-        self.client(trust, rustls::ALL_VERSIONS, identity)
+        Some(OpenSink { tls: Some(self.client(trust, rustls::ALL_VERSIONS, identity)?), secret })
     }
 
     fn host(&mut self, tls: &HostTls, tls12_only: bool) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration file: the place, what was expected, and the line with a caret under it.
 //!
-//! Invariant: no value of a key that ends in `password`, `secret` or `api_key` is ever part of a message or of a printed line.
+//! Invariant: no value of a key that ends in `password`, `secret`, `api_key` or `webhook` is ever part of a message or of a printed line.
 
 use std::fmt;
 use std::io;
@@ -46,7 +46,7 @@ pub struct Problem {
 }
 
 /// How keys end whose values are secrets.
-const SECRET_KEYS: [&str; 5] = ["password", "secret", "api_key", "refresh_token", "uthorization"];
+const SECRET_KEYS: [&str; 6] = ["password", "secret", "api_key", "refresh_token", "uthorization", "webhook"];
 
 struct Report<'a>(&'a [Problem]);
 

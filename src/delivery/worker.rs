@@ -46,6 +46,12 @@ impl Worker {
         Self { post, couriers }
     }
 
+    /// What it delivers for.
+    #[must_use]
+    pub const fn post(&self) -> &Post {
+        &self.post
+    }
+
     /// Delivers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let inner = &*self.post.0;
@@ -239,24 +245,20 @@ impl Worker {
         Some(entry.reason(reason).user(user.as_ref()).detail(&detail))
     }
 
-    /// A provider came to fail, or to work again.
+    /// A provider came to fail, or to work again. Operators are alerted of what stands in the audit.
     async fn turned(&self, Turn { provider, down, code }: Turn) {
         let inner = &*self.post.0;
-        let (outcome, reason, event) = if down {
+        let (outcome, reason) = if down {
             tracing::error!(%provider, %code, "a provider is down");
-            (Outcome::Failed, "provider-down", format!("{provider} is down"))
+            (Outcome::Failed, "provider-down")
         } else {
             tracing::info!(%provider, "a provider works again");
-            (Outcome::Noted, "provider-up", format!("{provider} works again"))
+            (Outcome::Noted, "provider-up")
         };
-        let detail = if code.is_empty() { provider.clone() } else { format!("{provider}: {code}") };
+        let detail = if down { format!("{provider}: {code}") } else { provider.clone() };
         let entry = Entry::new(inner.system.now(), &inner.names.node, Event::Provider, outcome);
         if let Err(error) = inner.store.append(entry.reason(reason).detail(&detail)).await {
             tracing::error!(%error, "the turn of a provider was not written to the audit");
-        }
-        let detail = format!("{detail}\nsallyport sender status tells more.");
-        if let Err(error) = self.post.tell_operators(&event, &detail).await {
-            tracing::error!(%error, "operators were not told of a provider");
         }
     }
 
@@ -269,7 +271,7 @@ impl Worker {
             "messages were under way when their worker ended; they are not sent again"
         );
         // An alarm about a lost alarm could go on for ever.
-        if lost.iter().any(|message| message.kind != Kind::Operator)
+        if lost.iter().any(|message| !matches!(message.kind, Kind::Operator | Kind::OperatorAlert))
             && let Err(error) = self
                 .post
                 .tell_operators(

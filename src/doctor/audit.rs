@@ -140,6 +140,7 @@ mod tests {
             target: Target::File("x".into()),
             format: Format::Json,
             level: Logging::All,
+            only_alerts: false,
             required,
             syslog: Syslog { facility: 10, enterprise: 1 },
         };

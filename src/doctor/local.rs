@@ -75,8 +75,14 @@ fn secrets(config: &Config) -> (Vec<PathBuf>, bool) {
         named.extend(oauth.and_then(|oauth| oauth.refresh_token.as_ref()));
     }
     named.extend(config.sms.iter().filter_map(|sms| sms.secret.as_ref()));
+    named.extend(config.audit.sinks.iter().filter_map(|sink| match &sink.target {
+        Target::Webhook { secret, .. } => secret.as_ref(),
+        Target::File(_) | Target::Syslog { .. } => None,
+    }));
     named.extend(config.radius.iter().flat_map(|radius| &radius.servers).map(|server| &server.secret));
-    let (mut files, mut is_here) = (Vec::new(), false);
+    // The address of a webhook is one as well.
+    let has_webhook = config.audit.sinks.iter().any(|sink| matches!(sink.target, Target::Webhook { .. }));
+    let (mut files, mut is_here) = (Vec::new(), has_webhook);
     for password in named {
         match password {
             Password::Here(_) => is_here = true,
@@ -89,7 +95,8 @@ fn secrets(config: &Config) -> (Vec<PathBuf>, bool) {
         None => {}
     }
     for sink in &config.audit.sinks {
-        if let Target::Syslog { tls: Some(SinkTls { identity: Some((_, key)), .. }), .. } = &sink.target {
+        let (Target::Syslog { tls, .. } | Target::Webhook { tls, .. }) = &sink.target else { continue };
+        if let Some(SinkTls { identity: Some((_, key)), .. }) = tls {
             files.push(key.path.clone());
         }
     }

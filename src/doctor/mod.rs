@@ -9,6 +9,7 @@
 //! - No finding holds a secret.
 
 mod advice;
+mod alert;
 mod audit;
 mod certificate;
 mod delivery;
@@ -136,6 +137,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "rules", is_remote: false, look: |at| Box::pin(rule::rules(at)) },
     Check { name: "delivery", is_remote: false, look: |at| Box::pin(delivery::sender(at)) },
     Check { name: "audit", is_remote: false, look: |at| Box::pin(audit::audit(at)) },
+    Check { name: "alerts", is_remote: false, look: |at| Box::pin(alert::alerts(at)) },
     Check { name: "names", is_remote: true, look: |at| Box::pin(network::names(at)) },
     Check { name: "hosts", is_remote: true, look: |at| Box::pin(network::hosts(at)) },
     Check { name: "mail", is_remote: true, look: |at| Box::pin(delivery::mail(at)) },

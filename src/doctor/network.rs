@@ -31,7 +31,7 @@ pub(super) async fn names(at: &Context) -> Vec<Finding> {
     names.extend(config.smtp_fallbacks.iter().map(|relay| (relay.host.clone(), relay.port)));
     let servers = config.radius.iter().flat_map(|radius| &radius.servers).map(|server| &server.address);
     let sinks = config.audit.sinks.iter().filter_map(|sink| match &sink.target {
-        Target::Syslog { address, .. } => Some(address),
+        Target::Syslog { address, .. } | Target::Webhook { address, .. } => Some(address),
         Target::File(_) => None,
     });
     names.extend(servers.chain(sinks).map(|address| (address.name.clone(), address.port)));

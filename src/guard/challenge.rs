@@ -19,6 +19,7 @@ use policy::{
 
 use super::proof::{Name, Proof, Proofs, asks};
 use super::{Fault, Inner, Peer, refuse};
+use crate::audit::alert::PASSWORD_KNOWN;
 use crate::audit::{Entry, Event, Outcome};
 use crate::delivery;
 use crate::factor::{Given, Judgement, radius};
@@ -302,10 +303,13 @@ impl Inner {
             Judged::Replayed => reason = "passcode-replayed",
             Judged::Wrong | Judged::More(..) => {}
         }
-        let wrong = entry(Outcome::Denied, reason).detail(&format!("{} tries left", challenge.tries_left));
+        let is_known = given.answer.is_some() && tells_of_the_password(case, challenge);
+        let left = format!("{} tries left", challenge.tries_left);
+        let detail = if is_known { format!("{left}; {PASSWORD_KNOWN}") } else { left };
+        let wrong = entry(Outcome::Denied, reason).detail(&detail);
         let locked = self.store.count_failure(attempt.clone(), Failure::Passcode, wrong).await?;
-        if given.answer.is_some() {
-            self.alert(case, challenge).await;
+        if is_known && let Err(error) = self.post.tell(user, delivery::Notice::Alert(attempt)).await {
+            tracing::error!(connection = %peer.connection, %user, %error, "the user was not told of a wrong passcode");
         }
         if challenge.tries_left == 0 {
             let entry = entry(Outcome::Denied, "tries-used-up");
@@ -382,21 +386,6 @@ impl Inner {
         })
     }
 
-    /// Tells the user and the operators that somebody knows the password, where the host has accepted it before the passcode
-    /// was asked for.
-    async fn alert(&self, case: &Case<'_>, challenge: &Challenge) {
-        let Case { peer, attempt, user, .. } = *case;
-        let settings = &case.rules.settings;
-        let wrong = answers(challenge, settings.passcode_tries);
-        let password_is_right = peer.service == Service::Ftp || !peer.code_first;
-        if !password_is_right || wrong < settings.alert_wrong_passcodes {
-            return;
-        }
-        if let Err(error) = self.post.tell(user, delivery::Notice::Alert(attempt)).await {
-            tracing::error!(connection = %peer.connection, %user, %error, "nobody was told of a wrong passcode");
-        }
-    }
-
     /// The prompt for `challenge`. `text`: what a server wants to have said.
     pub(super) fn prompt(
         &self,
@@ -435,6 +424,14 @@ impl Inner {
         self.store.append(Entry { outcome: Outcome::Denied, ..entry }.reason(reason)).await?;
         Ok(refuse(Notice::Unavailable))
     }
+}
+
+/// Whether a wrong answer at `challenge` tells that somebody knows the password: the host has accepted it before the passcode was
+/// asked for, and there were as many wrong answers as the setting wants.
+fn tells_of_the_password(case: &Case<'_>, challenge: &Challenge) -> bool {
+    let settings = &case.rules.settings;
+    let password_is_right = case.peer.service == Service::Ftp || !case.peer.code_first;
+    password_is_right && answers(challenge, settings.passcode_tries) >= settings.alert_wrong_passcodes
 }
 
 /// How many answers `challenge` has had, where `tries` are the rule.

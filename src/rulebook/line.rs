@@ -275,7 +275,7 @@ impl UserLine {
     pub(super) fn read(&self) -> Result<Override, Wrong> {
         let most = setting::find("repeat.minutes").ok().and_then(|setting| match setting.kind {
             setting::Kind::Number { max, .. } => Some(max),
-            setting::Kind::Choice { .. } => None,
+            setting::Kind::Choice { .. } | setting::Kind::List { .. } => None,
         });
         if self.repeat > most {
             return Err(("repeat", format!("at most {} minutes", most.unwrap_or(0))));

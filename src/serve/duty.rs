@@ -1,4 +1,5 @@
-//! What one process at a time does for its node: it delivers messages, signs and archives the audit, and passes it on.
+//! What one process at a time does for its node: it delivers messages, signs and archives the audit, passes it on, and looks in it
+//! for what operators are to be alerted of.
 //!
 //! ```text
 //!   first process   begin ─────────────────────▶ hand over ─┬─ its sessions live on ─────▶ stop
@@ -12,8 +13,9 @@
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{House, JoinSet, store};
-use crate::delivery::Worker;
+use super::{House, JoinSet, System, store};
+use crate::alert::Watcher;
+use crate::delivery::{Post, Worker};
 use crate::ledger::Ledger;
 use crate::sink::Sinks;
 
@@ -23,6 +25,8 @@ pub(super) struct Duties {
     /// Cancelled to end the delivery of messages; `None`: another process delivers.
     delivery: Option<(DropGuard, JoinHandle<()>)>,
     keeping: JoinSet<()>,
+    post: Post,
+    system: System,
     ledger: Ledger,
     sinks: Sinks,
 }
@@ -32,14 +36,22 @@ impl Duties {
     ///
     /// # Errors
     /// Where no checkpoint can be written. It is begun all the same.
-    pub(super) async fn begin(worker: Worker, ledger: Ledger, sinks: Sinks) -> (Self, Result<(), store::Error>) {
+    pub(super) async fn begin(
+        worker: Worker,
+        ledger: Ledger,
+        sinks: Sinks,
+        system: &System,
+    ) -> (Self, Result<(), store::Error>) {
         sinks.begin();
         let signed = ledger.checkpoint().await.map(|_| ());
         let mut keeping = JoinSet::new();
         keeping.spawn(ledger.clone().run());
         let stop = CancellationToken::new();
+        let post = worker.post().clone();
+        keeping.spawn(Watcher::new(post.clone(), system.clone()).run(stop.clone()));
         let delivering = tokio::spawn(worker.run(stop.clone()));
-        (Self { delivery: Some((stop.drop_guard(), delivering)), keeping, ledger, sinks }, signed)
+        let delivery = Some((stop.drop_guard(), delivering));
+        (Self { delivery, keeping, post, system: system.clone(), ledger, sinks }, signed)
     }
 
     /// Delivers no more: what is in hand is handed over, or given up. Keeps the audit no more.
@@ -51,6 +63,14 @@ impl Duties {
             }
         }
         self.keeping.shutdown().await;
+    }
+
+    /// Tells the other nodes that this one stops, and is not to be taken for down.
+    async fn say_goodbye(&self) {
+        let node = self.post.names().node.to_string();
+        if let Err(error) = self.post.store().worker_stops(node, self.system.now()).await {
+            tracing::error!(%error, "other nodes may take this one for down");
+        }
     }
 
     async fn sign(&self) {
@@ -82,6 +102,7 @@ impl House {
         let Some(duties) = self.duties.lock().await.take() else { return };
         if !duties.sinks.are_handed_over() {
             duties.sign().await;
+            duties.say_goodbye().await;
         }
         duties.sinks.stop().await;
     }

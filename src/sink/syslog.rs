@@ -7,14 +7,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{Error, Tls};
+use super::Error;
 use crate::config::Address;
 use crate::system::System;
 use crate::tls;
@@ -25,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
 /// How long a connection must hold after something was sent.
 const SETTLE: Duration = Duration::from_secs(12);
+
+/// TLS towards a receiver, and its name.
+type Tls = Option<(Arc<ClientConfig>, ServerName<'static>)>;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug> Stream for T {}

@@ -16,7 +16,15 @@ use policy::Logging;
 
 fn sink(name: &str, target: Target) -> Sink {
     let syslog = Syslog { facility: 10, enterprise: 32_473 };
-    Sink { name: name.into(), target, format: Format::Json, level: Logging::All, required: None, syslog }
+    Sink {
+        name: name.into(),
+        target,
+        format: Format::Json,
+        level: Logging::All,
+        only_alerts: false,
+        required: None,
+        syslog,
+    }
 }
 
 fn receiver(port: u16) -> Target {
@@ -247,4 +255,155 @@ async fn the_level_of_a_user_or_network_thins_a_sink_and_never_the_store() {
         site.store.entries(Filter { event: Some(Event::SignOn), ..Filter::default() }, 99).await.unwrap().len(),
         6
     );
+}
+
+/// What a webhook got: the fields of the head by small names, and the body.
+type Got = (std::collections::BTreeMap<String, String>, String);
+
+/// An HTTP server that keeps what it gets, and answers what `status` says of the number of the request.
+async fn hook(listener: TcpListener, got: Arc<Mutex<Vec<Got>>>, status: impl Fn(usize) -> u16) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let mut stream = BufReader::new(stream);
+        loop {
+            let (mut head, mut line) = (std::collections::BTreeMap::new(), String::new());
+            if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                break;
+            }
+            assert_eq!(line, "POST /hook?t=SeCrEt HTTP/1.1\r\n");
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+                head.insert(name.to_ascii_lowercase(), value.to_owned());
+            }
+            let mut body = vec![0; head["content-length"].parse().unwrap()];
+            stream.read_exact(&mut body).await.unwrap();
+            let number = {
+                let mut got = got.lock().unwrap();
+                got.push((head, String::from_utf8(body).unwrap()));
+                got.len() - 1
+            };
+            let answer = format!("HTTP/1.1 {} X\r\nContent-Length: 0\r\n\r\n", status(number));
+            tokio::io::AsyncWriteExt::write_all(stream.get_mut(), answer.as_bytes()).await.unwrap();
+        }
+    }
+}
+
+fn webhook(port: u16) -> Sink {
+    let target = Target::Webhook {
+        url: policy::Secret::new(format!("http://127.0.0.1:{port}/hook?t=SeCrEt")),
+        address: Address { name: "127.0.0.1".to_owned(), port },
+        secret: None,
+        tls: None,
+    };
+    Sink { only_alerts: true, ..sink("hook", target) }
+}
+
+/// What a receiver computes, over the two parts put together.
+fn signed(secret: &str, timestamp: &str, body: &str) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = aws_lc_rs::hmac::sign(&key, format!("{timestamp}.{body}").as_bytes());
+    format!("sha256={}", data_encoding::HEXLOWER.encode(tag.as_ref()))
+}
+
+#[tokio::test]
+async fn a_webhook_gets_each_alert_signed_and_again_where_it_did_not_take_it() {
+    const SECRET: &str = "correct horse battery";
+    let site = Site::new().await;
+    let alert = async |number: u32| {
+        let entry = Entry::new(site.system.now(), "gate-1", Event::Alert, Outcome::Failed).reason("lockout");
+        site.store.append(entry.detail(&format!("number {number}"))).await.unwrap();
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let got: Arc<Mutex<Vec<Got>>> = Arc::default();
+    // The second request is answered with 500, the third with a redirect: neither is a yes.
+    let serving = tokio::spawn(hook(listener, Arc::clone(&got), |number| [200, 500, 302, 200][number.min(3)]));
+    let open = OpenSink { tls: None, secret: Some(policy::Secret::new(SECRET.to_owned())) };
+    let plan = async || {
+        let sinks = [webhook(port)];
+        let (sinks, _) = Sinks::plan(&site.store, &site.node, &site.system, &sinks, vec![open.clone()]).await.unwrap();
+        sinks.begin();
+        sinks
+    };
+    let sinks = plan().await;
+    site.append(0..5).await;
+    for number in 0..3 {
+        alert(number).await;
+    }
+    site.passed_on("hook").await;
+    let numbers = |got: &[Got]| -> Vec<String> {
+        let entry = |body: &str| serde_json::from_str::<Sealed>(body).unwrap().entry;
+        got.iter().map(|(_, body)| entry(body).detail.unwrap()).collect()
+    };
+    let expected = ["number 0", "number 1", "number 1", "number 1", "number 2"];
+    assert_eq!(numbers(&got.lock().unwrap()), expected, "alerts alone, and what was taken is not sent again");
+    for (head, body) in got.lock().unwrap().iter() {
+        let timestamp = &head["sallyport-timestamp"];
+        let age = site.system.now().as_second() - timestamp.parse::<i64>().unwrap();
+        assert!((0..60).contains(&age), "{timestamp}");
+        assert_eq!(head["sallyport-signature"], signed(SECRET, timestamp, body));
+        assert_ne!(head["sallyport-signature"], signed(SECRET, "1", body), "the time is part of it");
+        assert_eq!(head["content-type"], "application/json");
+    }
+    // An outage, through which the gateway is started anew.
+    serving.abort();
+    let _ = serving.await;
+    alert(3).await;
+    sinks.stop().await;
+    alert(4).await;
+    let sinks = plan().await;
+    site.until(async || {
+        let down = Filter { event: Some(Event::SinkDown), ..Filter::default() };
+        site.store.entries(down, 10).await.unwrap().len() == 2
+    })
+    .await;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    got.lock().unwrap().clear();
+    tokio::spawn(hook(listener, Arc::clone(&got), |_| 204));
+    site.passed_on("hook").await;
+    sinks.stop().await;
+    assert_eq!(numbers(&got.lock().unwrap()), ["number 3", "number 4"]);
+    // What went wrong was told, without the address.
+    let told = site.store.entries(Filter { event: Some(Event::SinkDown), ..Filter::default() }, 10).await.unwrap();
+    let told: Vec<_> = told.into_iter().map(|line| line.entry.detail.unwrap()).collect();
+    assert!(told[0].contains("status 500") && !told.iter().any(|text| text.contains("SeCrEt")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_webhook_with_tls_must_show_a_certificate_that_is_trusted() {
+    let folder = Folder::new();
+    let server = crate::testing::Https::start(&folder, |_| Some((200, String::new()))).await;
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    let post = async |trust: crate::tls::Trust| {
+        let config = crate::tls::client_config(trust, rustls::ALL_VERSIONS, None).unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let url = policy::Secret::new(format!("{}/hook?t=SeCrEt", server.url));
+        let open = OpenSink { tls: Some((config, name)), secret: None };
+        webhook::Outlet::new(url, open, System::new()).put(vec![(1, "{}".to_owned())]).await
+    };
+    post(crate::tls::Trust::Roots(crate::tls::roots(&server.ca_file).unwrap())).await.unwrap();
+    let request = &server.requests()[0];
+    assert_eq!((request.body.as_str(), request.header("sallyport-signature")), ("{}", None));
+    let (other, _) = crate::testing::authority();
+    std::fs::write(folder.path("other.pem"), other).unwrap();
+    let refused = post(crate::tls::Trust::Roots(crate::tls::roots(&folder.path("other.pem")).unwrap())).await;
+    let told = refused.unwrap_err().to_string();
+    assert!(!told.contains("SeCrEt") && !told.contains(&port), "{told}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_sink_for_alerts_gets_nothing_else() {
+    let site = Site::new().await;
+    let path = site.folder.path("alerts.jsonl");
+    let (sinks, _) = site.start(&[Sink { only_alerts: true, ..sink("file", Target::File(path.clone())) }]).await;
+    site.append(0..4).await;
+    // Whatever the level of its user.
+    let entry = Entry::new(site.system.now(), "gate-1", Event::Alert, Outcome::Failed).reason("lockout");
+    site.store.append(Entry { logging: Some(Logging::None), ..entry }).await.unwrap();
+    site.passed_on("file").await;
+    sinks.stop().await;
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!((text.lines().count(), text.contains("\"event\":\"alert\"")), (1, true), "{text}");
 }

@@ -31,6 +31,7 @@ use crate::audit::{Entry, Event, Outcome, Sealed};
 pub(super) use adopt::adopt;
 pub use archive::Stub;
 pub use cursor::SinkState;
+pub(super) use cursor::batch;
 pub use reading::{Part, Reading};
 
 /// Which entries are wanted: those that fit everything that is set.
@@ -216,7 +217,8 @@ fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
     Hash::from_bytes(bytes).ok_or_else(|| rusqlite::Error::InvalidColumnType(column, "hash".to_owned(), Type::Blob))
 }
 
-fn newest(connection: &Connection) -> Result<i64, Error> {
+/// The number of the newest entry; 0 where there is none.
+pub(super) fn newest(connection: &Connection) -> Result<i64, Error> {
     Ok(connection.query_row("SELECT coalesce(max(id), 0) FROM audit", [], |row| row.get(0))?)
 }
 

@@ -12,8 +12,8 @@ use rusqlite::{Connection, Row, params};
 
 use super::outbox::{self, Parcel};
 use super::user::{standing_of, tally};
-use super::{Error, Store, audit, emergency, factor, millis, rule, sender, source_key, timestamp};
-use crate::audit::Entry;
+use super::{Error, Store, alert, audit, emergency, factor, millis, rule, sender, source_key, timestamp};
+use crate::audit::{Entry, Event, Outcome};
 use crate::factor::Spend;
 
 /// A challenge about to be made.
@@ -428,15 +428,22 @@ impl Store {
                     locked |= tally(connection, Scope::User, user, "")?.lock(attempt.at).is_some();
                 }
             }
+            let mut lockouts = Vec::new();
             for (scope, user, source) in scopes {
-                let failed = tally(connection, scope, user, source)?.failed(scope, failure, &settings, attempt.at);
+                let before = tally(connection, scope, user, source)?;
+                let failed = before.failed(scope, failure, &settings, attempt.at);
                 locked |= failed.lock(attempt.at).is_some();
                 put_tally(connection, scope, user, source, &failed)?;
+                if failed.is_locked_out(&before, scope, &settings) {
+                    lockouts.push(lockout(&entry, scope, &failed));
+                }
             }
             if let (Failure::Passcode, Some(challenge)) = (failure, &entry.challenge) {
                 factor::miss(connection, challenge)?;
             }
-            audit::append(connection, &entry)?;
+            for entry in std::iter::once(&entry).chain(&lockouts) {
+                audit::append(connection, entry)?;
+            }
             Ok(locked)
         })
         .await
@@ -468,6 +475,7 @@ impl Store {
             connection
                 .execute("DELETE FROM outbox WHERE created_at < ?1 AND state NOT IN ('queued', 'sending')", [before])?;
             connection.execute("DELETE FROM workers WHERE seen_at < ?1", [before])?;
+            alert::sweep(connection, before)?;
             connection.execute("DELETE FROM admissions WHERE since < ?1", [before])?;
             // Hosts count refusals in a row without a time.
             connection.execute(
@@ -654,6 +662,25 @@ pub(super) fn clear(connection: &Connection, user: &User, attempt: &Attempt, cle
         put_tally(connection, scope, user.as_str(), source, &before.succeeded(scope, cleared))?;
     }
     Ok(())
+}
+
+/// The entry of a lock that the failure in `entry` caused.
+fn lockout(entry: &Entry, scope: Scope, tally: &Tally) -> Entry {
+    let reason = match scope {
+        Scope::User => "user-locked",
+        Scope::Pair => "user-locked-from-source",
+        Scope::Source => "source-locked",
+    };
+    let until = match tally.locked_until.filter(|until| *until != Timestamp::MAX) {
+        None => "until it is unlocked".to_owned(),
+        Some(until) => format!("until {until:.0}"),
+    };
+    let entry =
+        Entry { event: Event::LockedOut, outcome: Outcome::Noted, factor: None, challenge: None, ..entry.clone() };
+    // A source is locked whoever it was that failed last.
+    let user = entry.user.clone().filter(|_| scope != Scope::Source);
+    let detail = format!("{} failures in a row; locked {until}", tally.total());
+    Entry { user, ..entry.reason(reason).detail(&detail) }
 }
 
 fn put_tally(connection: &Connection, scope: Scope, user: &str, source: &str, tally: &Tally) -> Result<(), Error> {

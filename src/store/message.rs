@@ -42,18 +42,7 @@ impl Store {
     /// # Errors
     /// Where the store does not answer.
     pub async fn stationery(&self, user: Option<User>, language: Option<Language>) -> Result<Stationery, Error> {
-        self.read(move |connection| {
-            let own = user.as_ref().map(|user| of_user(connection, user)).transpose()?.flatten();
-            let language = match language.or(own) {
-                Some(language) => language,
-                None => super::rule::settings(connection)?.language,
-            };
-            let texts = texts(connection)?.into_iter().filter(|text| text.language == language).collect();
-            let (from, reply_to) = connection
-                .query_row("SELECT from_address, reply_to FROM sender", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(Stationery { texts, language, from, reply_to, carriers: super::carrier::carriers(connection)? })
-        })
-        .await
+        self.read(move |connection| stationery(connection, user.as_ref(), language)).await
     }
 
     /// All texts that operators changed.
@@ -104,6 +93,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// What a message is made of, within a transaction of somebody else's.
+pub(super) fn stationery(
+    connection: &Connection,
+    user: Option<&User>,
+    language: Option<Language>,
+) -> Result<Stationery, Error> {
+    let own = user.map(|user| of_user(connection, user)).transpose()?.flatten();
+    let language = match language.or(own) {
+        Some(language) => language,
+        None => super::rule::settings(connection)?.language,
+    };
+    let texts = texts(connection)?.into_iter().filter(|text| text.language == language).collect();
+    let (from, reply_to) =
+        connection.query_row("SELECT from_address, reply_to FROM sender", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Stationery { texts, language, from, reply_to, carriers: super::carrier::carriers(connection)? })
 }
 
 fn of_user(connection: &Connection, user: &User) -> Result<Option<Language>, Error> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Error, audit, millis, version};
+use super::{Error, alert, audit, millis, version};
 
 /// The steps, the first one is number 1. Steps that have been released are never changed.
 const STEPS: &[&str] = &[
@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0020.sql"),
     include_str!("migrations/0030.sql"),
+    include_str!("migrations/0040.sql"),
 ];
 
 /// The newest schema that this program knows.
@@ -40,6 +41,7 @@ pub(super) fn run(connection: &mut Connection, now: Timestamp) -> Result<(), Err
     }
     audit::adopt(&transaction)?;
     version::begin(&transaction, now)?;
+    alert::begin(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! What outlives a connection: users, contacts, factors, networks, service accounts, settings, challenges, messages on their
-//! way, failures, admissions and the audit, in SQLite.
+//! way, failures, admissions, alerts and the audit, in SQLite.
 //!
 //! ```text
 //!   async callers ──write──▶ writer thread   one transaction for all that waits (up to 64), answered after its commit;
@@ -13,6 +13,7 @@
 //! once (`serve` and the command line): nothing is kept in memory between two calls, so that a change counts at once.
 
 mod account;
+mod alert;
 mod audit;
 mod carrier;
 mod challenge;
@@ -50,6 +51,7 @@ use tokio::sync::oneshot;
 use crate::metrics::{self, Call};
 use crate::system::Stopwatch;
 
+pub use alert::{AlertState, Looked, News};
 pub use audit::{Filter, Part, Reading, SinkState, Stub};
 pub use carrier::Carrier;
 pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Proven, Sent, Taken};

@@ -40,6 +40,8 @@ pub enum Kind {
     Enrolled,
     /// For those who run the gateway.
     Operator,
+    /// An alert for them.
+    OperatorAlert,
 }
 
 impl Kind {
@@ -53,14 +55,23 @@ impl Kind {
             Self::Alert => "alert",
             Self::Enrolled => "enrolled",
             Self::Operator => "operator",
+            Self::OperatorAlert => "operator-alert",
         }
     }
 
     fn parse(text: &str) -> Result<Self, Error> {
-        [Self::Passcode, Self::Verify, Self::ContactChanged, Self::Alert, Self::Enrolled, Self::Operator]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(Error::Unreadable("kind of a message"))
+        [
+            Self::Passcode,
+            Self::Verify,
+            Self::ContactChanged,
+            Self::Alert,
+            Self::Enrolled,
+            Self::Operator,
+            Self::OperatorAlert,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or(Error::Unreadable("kind of a message"))
     }
 }
 
@@ -453,7 +464,8 @@ pub(super) fn insert(connection: &Connection, parcel: &Parcel) -> Result<(), Err
     Ok(())
 }
 
-/// Other messages than passcodes are counted apart, so that they cannot use up what a user needs to get in.
+/// Other messages than passcodes are counted apart, so that they cannot use up what a user needs to get in. Alerts have budgets of
+/// their own (`alert.most`), and use up nothing here.
 fn within_budget(connection: &Connection, parcel: &Parcel, settings: &Settings) -> Result<bool, Error> {
     let now = millis(parcel.at);
     let window = now.saturating_sub(i64::from(settings.send_window) * 60_000);
@@ -470,12 +482,14 @@ fn within_budget(connection: &Connection, parcel: &Parcel, settings: &Settings) 
         None => connection
             .prepare_cached(
                 "SELECT count(*) FILTER (WHERE created_at > ?2), count(*) FROM outbox
-                 WHERE created_at > ?3 AND contact IS NULL AND destination = ?1",
+                 WHERE created_at > ?3 AND contact IS NULL AND destination = ?1 AND kind <> 'operator-alert'",
             )?
             .query_row(params![parcel.destination, window, day], |row| Ok((row.get(0)?, row.get(1)?)))?,
     };
     let in_all: u32 = connection
-        .prepare_cached("SELECT count(*) FROM outbox WHERE created_at > ?1 AND kind <> 'passcode'")?
+        .prepare_cached(
+            "SELECT count(*) FROM outbox WHERE created_at > ?1 AND kind NOT IN ('passcode', 'operator-alert')",
+        )?
         .query_row([window], |row| row.get(0))?;
     Ok(in_window < settings.send_per_contact && in_day < settings.send_per_contact_day && in_all < settings.send_total)
 }
@@ -518,9 +532,10 @@ fn ended(
 fn unsent(message: &Claimed, state: State, node: &str, now: Timestamp) -> Entry {
     let (event, why) = match (message.kind, state) {
         (Kind::Passcode, _) => (Event::PasscodeSent, state),
-        (Kind::Verify | Kind::ContactChanged | Kind::Alert | Kind::Enrolled | Kind::Operator, _) => {
-            (Event::Delivery, state)
-        }
+        (
+            Kind::Verify | Kind::ContactChanged | Kind::Alert | Kind::Enrolled | Kind::Operator | Kind::OperatorAlert,
+            _,
+        ) => (Event::Delivery, state),
     };
     let reason = match why {
         State::Unknown => "delivery-unknown",

@@ -164,9 +164,21 @@ impl Store {
             connection
                 .prepare_cached(
                     "INSERT INTO workers (node, started_at, seen_at) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET started_at = excluded.started_at, seen_at = excluded.seen_at",
+                     ON CONFLICT DO UPDATE SET started_at = excluded.started_at, seen_at = excluded.seen_at, stopped_at = NULL",
                 )?
                 .execute(params![node, millis(started_at), millis(now)])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A node says that it stops, so that nobody takes it for down.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn worker_stops(&self, node: String, now: Timestamp) -> Result<(), Error> {
+        self.write(move |connection| {
+            connection.execute("UPDATE workers SET stopped_at = ?2 WHERE node = ?1", params![node, millis(now)])?;
             Ok(())
         })
         .await

@@ -8,10 +8,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::super::audit::{Audit, Sink, SinkTls, Target};
-use super::super::{Address, file};
+use super::super::{Address, Password, file};
 use super::{Check, is_loopback, parse_address};
 use crate::audit::format::{Format, Syslog};
-use policy::Logging;
+use policy::{Logging, Secret};
 
 /// The fewest and the most days that entries stay: PCI DSS 10.5.1 wants the last three months at hand.
 const RETENTION: (u32, u32) = (90, 36_500);
@@ -19,6 +19,8 @@ const RETENTION: (u32, u32) = (90, 36_500);
 const RETENTION_DEFAULT: u32 = 400;
 /// How far behind a required sink may be.
 const BEHIND: (Duration, u32) = (Duration::from_secs(60), 86_400);
+/// The fewest characters of the secret that signs a webhook's requests.
+pub(in crate::config) const WEBHOOK_SECRET_MIN: usize = 16;
 /// authpriv.
 const FACILITY: u8 = 10;
 /// The number that RFC 5612 sets aside for examples.
@@ -61,32 +63,30 @@ impl Check<'_> {
 
     fn sink(&mut self, sink: file::Sink, strict: bool) -> Option<Sink> {
         let name = self.name(&sink.name);
-        let file = sink.file.is_some();
-        let target = match (sink.file, sink.address, sink.tls) {
-            (Some(file), Some(address), _) => {
-                self.clash(
-                    address.span(),
-                    "a sink is a file or an address",
-                    "one of them",
-                    file.span(),
-                    "the other one",
-                );
+        let is_webhook = sink.webhook.is_some();
+        self.fits_the_target(&sink);
+        let file::Sink { file, address, webhook, secret, secret_file, tls, .. } = sink;
+        let is_file = file.is_some();
+        let target = match (file, address, webhook) {
+            (Some(one), Some(other), _) | (Some(one), None, Some(other)) | (None, Some(one), Some(other)) => {
+                let message = "a sink is a file, an address or a webhook";
+                self.clash(other.span(), message, "one of them", one.span(), "the other one");
                 None
             }
-            (None, None, _) => {
-                self.wrong(sink.name.span(), "the sink leads nowhere", "file or address beside the name");
+            (None, None, None) => {
+                self.wrong(sink.name.span(), "the sink leads nowhere", "file, address or webhook beside the name");
                 None
             }
-            (Some(_), None, Some(tls)) => {
-                self.wrong(tls.span(), "a file needs no TLS", "address instead of file, or no such table");
-                None
-            }
-            (Some(file), None, None) => Some(Target::File(self.path(file.as_ref()))),
-            (None, Some(address), tls) => self.receiver(&address, tls, sink.allow_plaintext.as_ref()),
+            (Some(file), None, None) => match tls {
+                Some(tls) => {
+                    self.wrong(tls.span(), "a file needs no TLS", "address instead of file, or no such table");
+                    None
+                }
+                None => Some(Target::File(self.path(file.as_ref()))),
+            },
+            (None, Some(address), None) => self.receiver(&address, tls, sink.allow_plaintext.as_ref()),
+            (None, None, Some(webhook)) => self.webhook(&webhook, (secret, secret_file), tls),
         };
-        if let (Some(allowed), true) = (&sink.allow_plaintext, file) {
-            self.wrong(allowed.span(), "allow_plaintext is of no use with a file", "no such line");
-        }
         let behind = self.seconds(sink.behind_seconds.as_ref(), BEHIND.0, BEHIND.1);
         let is_required = sink.required.as_ref().is_some_and(|required| *required.as_ref());
         if let Some(required) = sink.required.filter(|_| is_required && !strict) {
@@ -101,15 +101,94 @@ impl Check<'_> {
                 "a whole number from 0 to 23 (RFC 5424 §6.2.1)",
             );
         }
+        let only_alerts = sink.only_alerts.unwrap_or(false);
+        if let Some(level) = sink.level.as_ref().filter(|_| only_alerts) {
+            self.wrong(level.span(), "with only_alerts no level counts", "one of the two lines");
+        }
         let enterprise = sink.enterprise.map_or(ENTERPRISE, Spanned::into_inner);
-        let format = sink.format.unwrap_or(if file { Format::Json } else { Format::Rfc5424 });
+        let default = if is_file || is_webhook { Format::Json } else { Format::Rfc5424 };
         Some(Sink {
             name: name?,
             target: target?,
-            format,
-            level: sink.level.unwrap_or(Logging::All),
+            format: sink.format.map_or(default, Spanned::into_inner),
+            level: sink.level.map_or(Logging::All, Spanned::into_inner),
+            only_alerts,
             required: if is_required { Some(behind?) } else { None },
             syslog: Syslog { facility, enterprise },
+        })
+    }
+
+    /// Complains of lines that nothing reads, since the sink is of another kind.
+    fn fits_the_target(&mut self, sink: &file::Sink) {
+        let (is_file, is_webhook) = (sink.file.is_some(), sink.webhook.is_some());
+        if let Some(allowed) = sink.allow_plaintext.as_ref().filter(|_| is_file || is_webhook) {
+            let what = if is_file { "a file" } else { "a webhook" };
+            self.wrong(allowed.span(), format!("allow_plaintext is of no use with {what}"), "no such line");
+        }
+        if let Some(secret) = sink.secret.as_ref().or(sink.secret_file.as_ref()).filter(|_| !is_webhook) {
+            self.wrong(secret.span(), "only a webhook's requests are signed", "webhook beside it, or no such line");
+        }
+        if !is_webhook {
+            return;
+        }
+        if let Some(format) = sink.format.as_ref().filter(|format| *format.as_ref() != Format::Json) {
+            self.wrong(format.span(), "a webhook gets JSON", "format = \"json\", or no such line");
+        }
+        let spans = [sink.facility.as_ref().map(Spanned::span), sink.enterprise.as_ref().map(Spanned::span)];
+        for span in spans.into_iter().flatten() {
+            self.wrong(span, "this is for syslog receivers", "no such line beside a webhook");
+        }
+    }
+
+    fn webhook(
+        &mut self,
+        webhook: &Spanned<String>,
+        (here, file): (Option<Spanned<String>>, Option<Spanned<String>>),
+        tls: Option<Spanned<file::SinkTls>>,
+    ) -> Option<Target> {
+        // No message tells the address: often it is all that keeps others from sending there.
+        let expected = "\"https://NAME/...\" (http:// only to this machine)";
+        let url = reqwest::Url::parse(webhook.as_ref()).ok();
+        let to = url.as_ref().and_then(|url| {
+            let name = url.host_str()?.trim_matches(['[', ']']).to_owned();
+            let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&name));
+            let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+            (is_safe && is_plain).then_some(Address { name, port: url.port_or_known_default()? })
+        });
+        let secret = self.secret(here, file, "secret");
+        if let Some(Some((span, Password::Here(secret)))) = &secret
+            && secret.expose().len() < WEBHOOK_SECRET_MIN
+        {
+            let expected = format!("at least {WEBHOOK_SECRET_MIN} characters");
+            self.wrong(span.clone(), "the secret is too short", expected);
+        }
+        let (Some(url), Some(to)) = (url, to) else {
+            self.wrong(webhook.span(), "this is no address of a webhook", expected);
+            return None;
+        };
+        let is_https = url.scheme() == "https";
+        let tls = match tls {
+            Some(tls) if !is_https => {
+                self.wrong(tls.span(), "http:// is spoken without TLS", "https:// above, or no such table");
+                return None;
+            }
+            Some(tls) => {
+                if let Some(name) = &tls.as_ref().server_name {
+                    self.wrong(name.span(), "a webhook is named by its address", "no such line");
+                }
+                Some(self.sink_tls(tls, &to, webhook.span())?)
+            }
+            None if is_https => {
+                let none = file::SinkTls { ca_file: None, pins: None, server_name: None, certificate: None, key: None };
+                Some(self.sink_tls(Spanned::new(webhook.span(), none), &to, webhook.span())?)
+            }
+            None => None,
+        };
+        Some(Target::Webhook {
+            url: Secret::new(webhook.as_ref().clone()),
+            address: to,
+            secret: secret?.map(|(_, secret)| secret),
+            tls,
         })
     }
 
@@ -198,12 +277,37 @@ host = "PROD"
     }
 
     #[test]
+    fn the_address_of_a_webhook_is_told_nowhere() {
+        let sink = "[[audit.sink]]\nname = \"a\"\nwebhook = \"https://hook.example.com/T0/SeCrEt\"\n";
+        let audit = check(sink).unwrap();
+        assert!(!format!("{audit:?}").contains("SeCrEt") && format!("{audit:?}").contains("hook.example.com"));
+        for text in [format!("{sink}format = \"cef\""), sink.replace("https", "ftp")] {
+            let config = Config::parse(Path::new("/etc/sallyport/sallyport.toml"), format!("{GOOD}{text}"));
+            let error = config.unwrap_err().to_string();
+            assert!(!error.contains("SeCrEt") && error.contains("/etc/sallyport/sallyport.toml:1"), "{error}");
+        }
+    }
+
+    #[test]
     fn mistakes() {
         let sink = |lines: &str| format!("[[audit.sink]]\nname = \"a\"\n{lines}");
         let strict = |lines: &str| format!("[audit]\nmode = \"strict\"\n{}", sink(lines));
         for (text, about) in [
             (sink(""), "leads nowhere"),
-            (sink("file = \"a\"\naddress = \"127.0.0.1\""), "a file or an address"),
+            (sink("file = \"a\"\naddress = \"127.0.0.1\""), "a file, an address or a webhook"),
+            (sink("file = \"a\"\nwebhook = \"https://x/\""), "a file, an address or a webhook"),
+            (sink("webhook = \"http://hook.example.com/abc\""), "no address of a webhook"),
+            (sink("webhook = \"https://user:word@hook.example.com/\""), "no address of a webhook"),
+            (sink("webhook = \"hook.example.com\""), "no address of a webhook"),
+            (sink("webhook = \"https://x/\"\nformat = \"cef\""), "a webhook gets JSON"),
+            (sink("webhook = \"https://x/\"\nfacility = 10"), "for syslog receivers"),
+            (sink("webhook = \"https://x/\"\nallow_plaintext = true"), "of no use with a webhook"),
+            (sink("webhook = \"https://x/\"\nsecret = \"short\""), "the secret is too short"),
+            (sink("webhook = \"https://x/\"\nsecret = \"0123456789abcdef\"\nsecret_file = \"s\""), "given twice"),
+            (sink("webhook = \"https://x/\"\n[audit.sink.tls]\nserver_name = \"y\""), "named by its address"),
+            (sink("webhook = \"http://127.0.0.1:1/\"\n[audit.sink.tls]\nca_file = \"y\""), "without TLS"),
+            (sink("file = \"a\"\nsecret = \"0123456789abcdef\""), "only a webhook's requests are signed"),
+            (sink("file = \"a\"\nlevel = \"all\"\nonly_alerts = true"), "no level counts"),
             (sink("file = \"a\"\n[audit.sink.tls]"), "needs no TLS"),
             (sink("file = \"a\"\nallow_plaintext = true"), "of no use with a file"),
             (sink("address = \"siem.example.com:514\""), "in the clear"),
@@ -223,6 +327,10 @@ host = "PROD"
         for text in [
             strict("file = \"a\"\nrequired = true"),
             sink("address = \"127.0.0.1:514\""),
+            sink("webhook = \"http://127.0.0.1:8080/hook\"\nonly_alerts = true"),
+            sink(
+                "webhook = \"https://hook.example.com/abc\"\nsecret_file = \"s\"\n[audit.sink.tls]\nca_file = \"ca.pem\"",
+            ),
             sink("address = \"siem.example.com:514\"\nallow_plaintext = true"),
         ] {
             assert!(check(&text).is_ok(), "{text}");

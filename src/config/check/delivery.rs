@@ -148,7 +148,7 @@ impl Check<'_> {
     }
 
     /// A secret that stands here or in a file; `None`: there are mistakes; `Some(None)`: there is none.
-    fn secret(
+    pub(super) fn secret(
         &mut self,
         here: Option<Spanned<String>>,
         file: Option<Spanned<String>>,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
-use super::{Error, Filter, Order, append, each, newest};
+use super::{Error, Filter, Order, SELECT, append, each, newest, sealed};
 use crate::audit::{Entry, Sealed};
 use crate::store::{Store, timestamp};
 
@@ -116,6 +116,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// At most `count` entries behind the number `after`, the oldest first, and the number of the last one. What this program cannot
+/// read is left out: whoever looks for what bears on security must not be stopped by one entry.
+pub(in crate::store) fn batch(connection: &Connection, after: i64, count: i64) -> Result<(Vec<Entry>, i64), Error> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
+    let mut rows = statement.query((after, count))?;
+    let (mut entries, mut last) = (Vec::new(), after);
+    while let Some(row) = rows.next()? {
+        last = row.get("id")?;
+        match sealed(row) {
+            Ok(sealed) => entries.push(sealed.entry),
+            Err(error @ Error::Unreadable(_)) => tracing::warn!(id = last, %error, "an entry was not looked at"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((entries, last))
 }
 
 /// Moves the cursors that stand before `through` there, and counts what their sinks lose: name and number.
