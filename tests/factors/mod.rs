@@ -6,6 +6,7 @@
 //!   enrol      tickets, networks, approvals; addresses and apps; walking away
 //!   maintain   one's own contacts behind a passcode
 //!   files      the same factors by FTP
+//!   silence    stopping at a screen, and going round in them
 //! ```
 //!
 //! Codes are made here from the published formats, not by the program under test.
@@ -14,6 +15,7 @@ mod choice;
 mod enrol;
 mod files;
 mod maintain;
+mod silence;
 
 use aws_lc_rs::hmac;
 use sallyport::system::System;
