@@ -215,7 +215,13 @@ impl Post {
             ("contact", Value::Plain(&shown)),
         ];
         let letter = writer.letter(contact, "passcode", &values);
-        let head = Head { kind: Kind::Passcode, user, contact: Some(contact.id), destination: &challenge.destination };
+        let head = Head {
+            kind: Kind::Passcode,
+            user,
+            contact: Some(contact.id),
+            address: &contact.address,
+            destination: &shown,
+        };
         let parcel = inner.parcel(head, challenge.id.clone(), &letter, attempt.at, challenge.expires_at)?;
         Ok(Parcel { challenge: Some(challenge.id.clone()), ..parcel })
     }
@@ -239,7 +245,13 @@ impl Post {
             ("contact", Value::Plain(&shown)),
         ];
         let letter = Writer { inner, stationery: &stationery }.letter(contact, "verify", &values);
-        let head = Head { kind: Kind::Verify, user: user.as_str(), contact: Some(contact.id), destination: &shown };
+        let head = Head {
+            kind: Kind::Verify,
+            user: user.as_str(),
+            contact: Some(contact.id),
+            address: &contact.address,
+            destination: &shown,
+        };
         inner.parcel(head, inner.system.id()?, &letter, now, expires_at)
     }
 
@@ -329,7 +341,13 @@ impl Post {
             let mut values = values.clone();
             values.push(("contact", Value::Plain(&shown)));
             let letter = writer.letter(contact, name, &values);
-            let head = Head { kind, user: user.as_str(), contact: Some(contact.id), destination: &shown };
+            let head = Head {
+                kind,
+                user: user.as_str(),
+                contact: Some(contact.id),
+                address: &contact.address,
+                destination: &shown,
+            };
             parcels.push(inner.parcel(head, inner.system.id()?, &letter, now, expires_at)?);
         }
         Ok(parcels)
@@ -384,7 +402,7 @@ impl Post {
         for address in &inner.operators {
             let letter = writer.mail(address.clone(), "operator", &values);
             let user = user.map_or("", User::as_str);
-            let head = Head { kind, user, contact: None, destination: &mask(address) };
+            let head = Head { kind, user, contact: None, address, destination: &mask(address) };
             parcels.push(inner.parcel(head, inner.system.id()?, &letter, now, expires_at)?);
         }
         Ok(parcels)
@@ -429,6 +447,7 @@ struct Head<'a> {
     kind: Kind,
     user: &'a str,
     contact: Option<i64>,
+    address: &'a str,
     destination: &'a str,
 }
 
@@ -448,6 +467,7 @@ impl Inner {
             challenge: None,
             user: head.user.to_owned(),
             contact: head.contact,
+            address_mark: self.key.mark(b"address", &Secret::new(head.address.to_ascii_lowercase().into_bytes())),
             destination: head.destination.to_owned(),
             sealed,
             at,

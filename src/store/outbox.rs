@@ -77,6 +77,8 @@ pub struct Parcel {
     pub user: String,
     /// The contact it goes to; `None`: an operator's address.
     pub contact: Option<i64>,
+    /// The keyed hash of the address or number that it goes to.
+    pub address_mark: Vec<u8>,
     /// Where it goes, masked.
     pub destination: String,
     /// Recipient and text, sealed.
@@ -436,8 +438,9 @@ pub(super) fn enqueue(connection: &Connection, parcels: &[Parcel]) -> Result<usi
 pub(super) fn insert(connection: &Connection, parcel: &Parcel) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO outbox (id, challenge, kind, user, contact, destination, sealed, state, next_at, expires_at, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?8)",
+            "INSERT INTO outbox (id, challenge, kind, user, contact, destination, sealed, state, next_at, expires_at, created_at,
+                                 address_mark)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?8, ?10)",
         )?
         .execute(params![
             parcel.id,
@@ -448,12 +451,15 @@ pub(super) fn insert(connection: &Connection, parcel: &Parcel) -> Result<(), Err
             parcel.destination,
             parcel.sealed,
             millis(parcel.at),
-            millis(parcel.expires_at)
+            millis(parcel.expires_at),
+            parcel.address_mark
         ])?;
     Ok(())
 }
 
-/// Other messages than passcodes are counted apart, so that they cannot use up what a user needs to get in.
+/// Other messages than passcodes are counted apart, so that they cannot use up what a user needs to get in. What went to an address
+/// counts though the contact be gone: taking an address back gives no new budget. The codes that confirm contacts of one user
+/// count together, too, or whoever begins one address after the other would reach any number of strangers.
 fn within_budget(connection: &Connection, parcel: &Parcel, settings: &Settings) -> Result<bool, Error> {
     let now = millis(parcel.at);
     let window = now.saturating_sub(i64::from(settings.send_window) * 60_000);
@@ -462,11 +468,12 @@ fn within_budget(connection: &Connection, parcel: &Parcel, settings: &Settings) 
         Some(contact) => connection
             .prepare_cached(
                 "SELECT count(*) FILTER (WHERE outbox.created_at > ?2), count(*) FROM outbox
-                 JOIN contacts ON contacts.id = outbox.contact
+                 LEFT JOIN contacts ON contacts.id = outbox.contact
                  WHERE outbox.created_at > ?3 AND outbox.kind <> 'passcode'
-                   AND contacts.address = (SELECT address FROM contacts WHERE id = ?1) COLLATE NOCASE",
+                   AND (outbox.address_mark = ?4
+                     OR contacts.address = (SELECT address FROM contacts WHERE id = ?1) COLLATE NOCASE)",
             )?
-            .query_row(params![contact, window, day], |row| Ok((row.get(0)?, row.get(1)?)))?,
+            .query_row(params![contact, window, day, parcel.address_mark], |row| Ok((row.get(0)?, row.get(1)?)))?,
         None => connection
             .prepare_cached(
                 "SELECT count(*) FILTER (WHERE created_at > ?2), count(*) FROM outbox
@@ -474,6 +481,17 @@ fn within_budget(connection: &Connection, parcel: &Parcel, settings: &Settings) 
             )?
             .query_row(params![parcel.destination, window, day], |row| Ok((row.get(0)?, row.get(1)?)))?,
     };
+    if parcel.kind == Kind::Verify {
+        let (in_window, in_day): (u32, u32) = connection
+            .prepare_cached(
+                "SELECT count(*) FILTER (WHERE created_at > ?2), count(*) FROM outbox
+                 WHERE created_at > ?3 AND kind = 'verify' AND user = ?1",
+            )?
+            .query_row(params![parcel.user, window, day], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if in_window >= settings.send_per_contact || in_day >= settings.send_per_contact_day {
+            return Ok(false);
+        }
+    }
     let in_all: u32 = connection
         .prepare_cached("SELECT count(*) FROM outbox WHERE created_at > ?1 AND kind <> 'passcode'")?
         .query_row([window], |row| row.get(0))?;

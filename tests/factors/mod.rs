@@ -6,6 +6,7 @@
 //!   enrol      tickets, networks, approvals; addresses and apps; walking away
 //!   maintain   one's own contacts behind a passcode
 //!   files      the same factors by FTP
+//!   sms        a number, from its enrolment to the next sign-on
 //!   silence    stopping at a screen, and going round in them
 //! ```
 //!
@@ -16,6 +17,7 @@ mod enrol;
 mod files;
 mod maintain;
 mod silence;
+mod sms;
 
 use aws_lc_rs::hmac;
 use sallyport::system::System;
