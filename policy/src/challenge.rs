@@ -86,6 +86,9 @@ pub fn digits_only(password: &Secret<Vec<u8>>, digits: u8) -> Option<Secret<Stri
     core::str::from_utf8(bytes).ok().map(|text| Secret::new(text.to_owned()))
 }
 
+/// A passcode as it stands in a password: the letter in front, in upper case, where there is one, and the digits.
+pub type Given = (Option<char>, Secret<String>);
+
 /// `password` where it has the form of a passcode with its letter in front: `V123456`, `v 123456`, `V-123456`; the letter, in upper
 /// case, and the digits. As narrow as it can be, since it might be a password.
 #[must_use]
@@ -105,17 +108,17 @@ pub fn lettered(password: &Secret<Vec<u8>>, digits: u8) -> Option<(char, Secret<
 /// `password:passcode` taken apart at the last colon, where what follows has the form of a passcode (IBM i 7.6 reads FTP
 /// passwords so), with or without its letter. A password may hold colons, and may be empty here: the host judges it.
 #[must_use]
-pub fn one_line(password: &Secret<Vec<u8>>, digits: u8) -> Option<(Secret<Vec<u8>>, Option<char>, Secret<String>)> {
+pub fn one_line(password: &Secret<Vec<u8>>, digits: u8) -> Option<(Secret<Vec<u8>>, Given)> {
     let bytes = password.expose();
     let colon = bytes.iter().rposition(|byte| *byte == b':')?;
     let (head, tail) = (bytes.get(..colon)?, bytes.get(colon.checked_add(1)?..)?);
-    let (letter, passcode) = passcode_in(&Secret::new(tail.to_vec()), digits)?;
-    Some((Secret::new(head.to_vec()), letter, passcode))
+    let given = passcode_in(&Secret::new(tail.to_vec()), digits)?;
+    Some((Secret::new(head.to_vec()), given))
 }
 
 /// `password` where it has the form of a passcode, with or without its letter in front.
 #[must_use]
-pub fn passcode_in(password: &Secret<Vec<u8>>, digits: u8) -> Option<(Option<char>, Secret<String>)> {
+pub fn passcode_in(password: &Secret<Vec<u8>>, digits: u8) -> Option<Given> {
     let bare = digits_only(password, digits).map(|digits| (None, digits));
     bare.or_else(|| lettered(password, digits).map(|(letter, digits)| (Some(letter), digits)))
 }
@@ -223,7 +226,7 @@ mod tests {
             ("", None),
         ] {
             let taken = one_line(&secret(text), 6);
-            let taken = taken.as_ref().map(|(head, letter, tail)| {
+            let taken = taken.as_ref().map(|(head, (letter, tail))| {
                 (core::str::from_utf8(head.expose()).unwrap(), *letter, tail.expose().as_str())
             });
             assert_eq!(taken, expected, "{text}");

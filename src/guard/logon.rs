@@ -361,7 +361,8 @@ impl<'a> LogOn<'a> {
             letter.is_none() || latest.as_ref().is_some_and(|latest| latest.challenge.factor.is_sent())
         };
         let alone = (digits > 0).then(|| passcode_in(password, digits)).flatten().filter(|(letter, _)| is_read(letter));
-        let line = (digits > 0).then(|| one_line(password, digits)).flatten().filter(|(_, letter, _)| is_read(letter));
+        let line =
+            (digits > 0).then(|| one_line(password, digits)).flatten().filter(|(_, (letter, _))| is_read(letter));
         let own_line = || self.own_line(password).filter(|_| self.decision.effect == Effect::Challenge);
         let Some(latest) = latest else {
             // Nothing was asked for yet; with a password before it, what the user has is taken at once.
@@ -371,10 +372,10 @@ impl<'a> LogOn<'a> {
             };
         };
         let alone = alone.or_else(|| self.own_alone(password).map(|answer| (None, answer)));
-        let line = line.or_else(|| own_line().map(|(head, answer)| (head, None, answer)));
+        let line = line.or_else(|| own_line().map(|(head, answer)| (head, (None, answer))));
         let (head, letter, passcode) = match (alone, line) {
             (Some((letter, passcode)), _) => (None, letter, passcode),
-            (None, Some((head, letter, passcode))) => (Some(head), letter, passcode),
+            (None, Some((head, (letter, passcode)))) => (Some(head), letter, passcode),
             (None, None) => return Ok(None),
         };
         let is_another = letter.is_some_and(|letter| letter != latest.challenge.prefix.to_ascii_uppercase());
