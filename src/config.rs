@@ -197,6 +197,10 @@ pub struct Metrics {
     pub address: Option<SocketAddr>,
 }
 
+/// How many times as long as one prompt all prompts of one sign-on may take: a choice, an address, the wait for its code, and one
+/// mistake.
+pub const PROMPTS_TOGETHER: u32 = 4;
+
 /// How much is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -216,7 +220,7 @@ pub struct Limits {
     pub host_connect: Duration,
     /// How long a terminal may stand at the sign-on display.
     pub sign_on: Duration,
-    /// How long a prompt waits for its answer.
+    /// How long a prompt waits for its answer; all prompts of a sign-on together [`PROMPTS_TOGETHER`] times as long.
     pub prompt: Duration,
     /// How long sessions live on when another process has taken over.
     pub drain: Duration,

@@ -211,7 +211,13 @@ impl Post {
             ("contact", Value::Plain(&shown)),
         ];
         let letter = writer.letter(contact, "passcode", &values);
-        let head = Head { kind: Kind::Passcode, user, contact: Some(contact.id), destination: &challenge.destination };
+        let head = Head {
+            kind: Kind::Passcode,
+            user,
+            contact: Some(contact.id),
+            address: &contact.address,
+            destination: &shown,
+        };
         let parcel = inner.parcel(head, challenge.id.clone(), &letter, attempt.at, challenge.expires_at)?;
         Ok(Parcel { challenge: Some(challenge.id.clone()), ..parcel })
     }
@@ -235,7 +241,13 @@ impl Post {
             ("contact", Value::Plain(&shown)),
         ];
         let letter = Writer { inner, stationery: &stationery }.letter(contact, "verify", &values);
-        let head = Head { kind: Kind::Verify, user: user.as_str(), contact: Some(contact.id), destination: &shown };
+        let head = Head {
+            kind: Kind::Verify,
+            user: user.as_str(),
+            contact: Some(contact.id),
+            address: &contact.address,
+            destination: &shown,
+        };
         inner.parcel(head, inner.system.id()?, &letter, now, expires_at)
     }
 
@@ -318,7 +330,13 @@ impl Post {
             let mut values = values.clone();
             values.push(("contact", Value::Plain(&shown)));
             let letter = writer.letter(contact, name, &values);
-            let head = Head { kind, user: user.as_str(), contact: Some(contact.id), destination: &shown };
+            let head = Head {
+                kind,
+                user: user.as_str(),
+                contact: Some(contact.id),
+                address: &contact.address,
+                destination: &shown,
+            };
             parcels.push(inner.parcel(head, inner.system.id()?, &letter, now, expires_at)?);
         }
         Ok(parcels)
@@ -381,7 +399,7 @@ impl Post {
         let mut parcels = Vec::new();
         for address in &inner.operators {
             let letter = writer.mail(address.clone(), "operator", &values);
-            let head = Head { kind, user: "", contact: None, destination: &mask(address) };
+            let head = Head { kind, user: "", contact: None, address, destination: &mask(address) };
             parcels.push(inner.parcel(head, inner.system.id()?, &letter, now, expires_at)?);
         }
         Ok(parcels)
@@ -426,6 +444,7 @@ struct Head<'a> {
     kind: Kind,
     user: &'a str,
     contact: Option<i64>,
+    address: &'a str,
     destination: &'a str,
 }
 
@@ -445,6 +464,8 @@ impl Inner {
             challenge: None,
             user: head.user.to_owned(),
             contact: head.contact,
+            node: self.names.node.to_string(),
+            address_mark: self.key.mark(b"address", &Secret::new(head.address.to_ascii_lowercase().into_bytes())),
             destination: head.destination.to_owned(),
             sealed,
             at,

@@ -49,6 +49,9 @@ use talk::Talks;
 
 pub use crate::delivery::Names;
 
+/// How long a contact or an app is kept that somebody began to enrol at a terminal and did not finish.
+const BEGUN_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+
 /// The number of a connection: 16 random bytes in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConnectionId(Arc<str>);
@@ -292,12 +295,18 @@ impl Guard {
         self.0.store.append(entry.reason(reason).detail(detail)).await
     }
 
-    /// Forgets what no longer counts. To be called about once an hour.
+    /// Forgets what no longer counts, and what was begun at a terminal a day ago and never finished. To be called about once an hour.
     ///
     /// # Errors
     /// Where the store does not answer.
     pub async fn sweep(&self) -> Result<(), store::Error> {
-        self.0.store.sweep(self.0.system.now()).await
+        let (store, now) = (&self.0.store, self.0.system.now());
+        store.sweep(now).await?;
+        let before = now.checked_sub(BEGUN_LIFE).unwrap_or(now);
+        let entry = Entry::new(now, &self.0.names.node, Event::Enrolment, Outcome::Noted);
+        // What is more than one go takes waits for the next hour.
+        store.remove_begun(before, entry).await?;
+        Ok(())
     }
 }
 

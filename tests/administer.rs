@@ -310,10 +310,13 @@ fn numbers_carriers_and_confirmation() {
     // The relay of this configuration is not there.
     assert!(desk.prints("contact add ANNA new@example.com").contains("THE CODE WAS NOT SENT YET (mail-unreachable)"));
     assert!(desk.json("contact list ANNA")[2]["verified_at"].is_null());
-    for left in (0..5).rev() {
+    for left in (1..5).rev() {
         desk.fails("contact verify ANNA 3 12345678", 1, &format!("the code is wrong; {left} tries are left"));
     }
+    desk.fails("contact verify ANNA 3 12345678", 1, "for another one: sallyport contact send-code ANNA 3");
     desk.fails("contact verify ANNA 3 12345678", 1, "no code is expected of contact 3");
+    desk.prints("contact send-code ANNA 3");
+    desk.fails("contact verify ANNA 3 12345678", 1, "the code is wrong; 4 tries are left");
     desk.fails("contact verify ANNA 9 12345678", 3, "has no contact 9");
 }
 

@@ -331,6 +331,32 @@ impl Message {
             Self::MaintainNext => "Key the passcode. Then the contacts are shown.",
         }
     }
+
+    /// The same on a prompt that asks for this: where nothing that can be one was keyed, it says what is wanted.
+    #[must_use]
+    pub const fn text_for(self, asks: &Asks) -> &'static str {
+        match (self, asks) {
+            (Self::Malformed, Asks::Own { factor, .. }) => match factor {
+                Factor::Totp | Factor::Hotp => "Key the code, digits only, and press Enter.",
+                Factor::Yubikey => "Nothing was read. Press the button of the YubiKey.",
+                Factor::Recovery => "Key one of the recovery codes, and press Enter.",
+                Factor::OneTime => "Key the code from the system administrator, and press Enter.",
+                Factor::Radius | Factor::Email | Factor::Sms => "Key the code that is asked for, and press Enter.",
+            },
+            (
+                Self::Wrong
+                | Self::Malformed
+                | Self::Renewed
+                | Self::Resent
+                | Self::ResendRefused
+                | Self::OtherSignOn
+                | Self::Replayed
+                | Self::Again
+                | Self::MaintainNext,
+                _,
+            ) => self.text(),
+        }
+    }
 }
 
 /// A farewell, or the reason that may be told to somebody who is refused.

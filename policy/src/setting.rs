@@ -425,7 +425,7 @@ settings! {
         "How many passcodes are sent within send.window on behalf of one source address.",
         "Stops one machine that sprays many users; a site behind one address needs more.";
     send_per_contact "send.per-contact" "messages" 1..=100 default 10:
-        "How many passcodes are sent to one address or number within send.window, whoever's contact it is; counted apart like send.per-user. Other messages are counted by themselves, against the same number.",
+        "How many passcodes are sent to one address or number within send.window, whoever's contact it is; counted apart like send.per-user. Other messages are counted by themselves, against the same number; so are all codes that confirm contacts of one user.",
         "Above send.per-user, since one mailbox may be the contact of several users.";
     send_per_contact_day "send.per-contact-day" "messages" 1..=1000 default 50:
         "The same within 24 hours.",

@@ -159,6 +159,8 @@ pub struct Gate {
     asked: bool,
     /// The last prompt's names and times, for the farewell.
     heading: Option<Heading>,
+    /// Until when the sign-on that is decided on must have come to its end, however many prompts are answered.
+    proving_until: Instant,
     /// Something suspicious was reported since the last sign-on: once is enough.
     suspected: bool,
 }
@@ -201,6 +203,7 @@ impl Gate {
             saved: Saved::default(),
             asked: false,
             heading: None,
+            proving_until: now,
             suspected: false,
         }
     }
@@ -441,7 +444,8 @@ impl Gate {
                 Verdict::Challenge(_) if matches!(after, After::Printer(_)) => Err(Close::Refused),
                 Verdict::Challenge(prompt) => {
                     self.show(&prompt, None, out);
-                    let deadline = soon(now, self.settings.limits.prompt);
+                    // Whoever knows a password could otherwise keep a job at the host for ever, by answering with wishes.
+                    let deadline = soon(now, self.settings.limits.prompt).min(self.proving_until);
                     self.state = State::Prompting { after, prompt, deadline };
                     Ok(())
                 }
@@ -528,7 +532,8 @@ impl Gate {
             }
             State::Prompting { .. } => {
                 out.push(Action::Tell(Report::Cancelled { user: self.user.clone() }));
-                self.leave(Notice::Expired, Close::Timeout("the passcode"), now, out);
+                let what = if self.proving_until <= now { "all prompts together" } else { "the passcode" };
+                self.leave(Notice::Expired, Close::Timeout(what), now, out);
                 Ok(())
             }
             State::Leaving { close, .. } => Err(close),
@@ -575,6 +580,9 @@ impl Gate {
     /// Asks the guard and waits in `Held`.
     fn ask(&mut self, question: Question, after: After, now: Instant, out: &mut Vec<Action>) {
         self.asked = true;
+        if matches!(question, Question::SignOn { .. }) {
+            self.proving_until = soon(now, self.settings.limits.proving);
+        }
         out.push(Action::Ask(question));
         self.state = State::Held { after, deadline: soon(now, self.settings.limits.verdict) };
     }

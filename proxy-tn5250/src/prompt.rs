@@ -132,7 +132,7 @@ fn passcode(prompt: &PasscodePrompt, page: CodePage) -> Vec<u8> {
         items.push(Item::new(PASSCODE.0, VALUE, WHITE, format!("{prefix} -")));
     }
     items.push(Item::new(LAST_ROW - 1, LABEL, BLUE, keys_text(prompt.keys)));
-    let message = prompt.message.map(|message| (color(message), message.text()));
+    let message = prompt.message.map(|message| (color(message), message.text_for(&prompt.asks)));
     record(&items, &[field], message, page)
 }
 
@@ -557,6 +557,27 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_field_with_nothing_in_it_is_told_by_what_it_is_for() {
+        for (factor, told) in [
+            (Factor::Totp, "Key the code, digits only, and press Enter."),
+            (Factor::Hotp, "Key the code, digits only, and press Enter."),
+            (Factor::Yubikey, "Nothing was read. Press the button of the YubiKey."),
+            (Factor::Recovery, "Key one of the recovery codes, and press Enter."),
+            (Factor::OneTime, "Key the code from the system administrator, and press Enter."),
+            (Factor::Radius, "Key the code that is asked for, and press Enter."),
+        ] {
+            let asks = Asks::Own { factor, name: String::new(), digits: None, text: None };
+            let asked = PasscodePrompt { asks, ..prompt(Some(Message::Malformed)) };
+            let screen = shown(&passcode(&asked, CodePage::CP037));
+            assert_eq!(screen.row_text(24, CodePage::CP037).trim_end(), told);
+            assert!(told.to_uppercase().chars().all(|character| INVARIANT.contains(character)));
+        }
+        let screen = shown(&passcode(&prompt(Some(Message::Malformed)), CodePage::CP037));
+        let told = "Key the passcode, digits only, and press Enter.";
+        assert_eq!(screen.row_text(24, CodePage::CP037).trim_end(), told);
     }
 
     #[test]

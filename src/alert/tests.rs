@@ -1,14 +1,12 @@
 //! The watcher with its mails, over a real store and a real mail relay.
 
-use std::time::Duration;
-
 use jiff::tz::TimeZone;
 
 use super::*;
 use crate::audit::{Entry, Event, Outcome};
 use crate::delivery::{Names, Worker};
 use crate::key::Key;
-use crate::notify::{Couriers, Mailer};
+use crate::notify::{Couriers, Mailer, Waits};
 use crate::store::{Filter, State, Store};
 use crate::testing::{Folder, Manner, Relay};
 
@@ -29,7 +27,7 @@ impl Site {
         let key = Key::open(&self.folder.path("key"), &self.system).unwrap();
         let names = Names { gateway: "GATE1".into(), node: "gate-1".into(), time_zone: TimeZone::UTC };
         let operators = operators.iter().map(ToString::to_string).collect();
-        Post::new(self.store.clone(), &key, names, self.system.clone(), operators, (Duration::ZERO, Duration::ZERO))
+        Post::new(self.store.clone(), &key, names, self.system.clone(), operators, Waits::default())
     }
 
     async fn lock(&self, user: &str) {
@@ -109,13 +107,13 @@ async fn mails_about_alerts_are_not_kept_back_by_other_mails_nor_keep_them_back(
     assert_eq!(told, 10, "send.per-contact");
     site.lock("ANNA").await;
     watcher.look().await.unwrap();
-    assert_eq!(site.queued().await, 11);
+    assert_eq!(site.queued().await, 12, "of the lockout, and of what was kept back");
     site.system.pass(11 * 60);
     for number in 0..20 {
         site.lock(&format!("U{number}")).await;
     }
     watcher.look().await.unwrap();
-    assert_eq!(site.alerts().await.len(), 6, "five in all, and a sum");
+    assert_eq!(site.alerts().await.len(), 7, "five of lockouts, their sum, and one of what was kept back");
     assert_eq!(post.tell_operators("something else", "again").await.unwrap(), 1);
 }
 

@@ -142,6 +142,11 @@ pub fn sign(entry: &Entry) -> Option<Sign> {
             let what = format!("{reason}: a passcode for {} was asked for from {}", user(), source());
             found(AlertKind::CodeBombing, key, what)
         }
+        // What somebody was to hear of is not sent, since too much was before it.
+        Event::Delivery if reason == "send-budget-of-notices" => {
+            let whose = entry.user.as_deref().unwrap_or("operators");
+            found(AlertKind::CodeBombing, format!("messages about {whose}"), format!("{reason}: {detail}"))
+        }
         Event::Passcode if entry.outcome == Outcome::Denied && detail.ends_with(PASSWORD_KNOWN) => {
             let what = format!("{} at {} from {}", user(), entry.host.as_deref().unwrap_or_default(), source());
             found(AlertKind::PasswordKnown, format!("user {}", user()), what)
@@ -345,6 +350,10 @@ mod tests {
                 Some(("code-bombing", "all users together")),
             ),
             (entry(Event::PasscodeSent, Failed, "mail-refused", ""), None),
+            (
+                entry(Event::Delivery, Failed, "send-budget-of-notices", "alert to a***@example.com is not sent"),
+                Some(("code-bombing", "messages about ANNA")),
+            ),
             (entry(Event::Passcode, Denied, "passcode-wrong", &known), Some(("password-known", "user ANNA"))),
             (entry(Event::Passcode, Denied, "passcode-wrong", "2 tries left"), None),
             (

@@ -137,7 +137,14 @@ pub(crate) async fn parse(admin: &Admin, address: &str, how: &How) -> anyhow::Re
     let (provider, carrier) = (how.provider.clone().unwrap_or_default(), how.carrier.clone().unwrap_or_default());
     let Some(number) = phone(address) else {
         let address = address.to_owned();
-        return Ok(NewContact { kind: ContactKind::Email, address, provider, carrier, verified: how.verified });
+        return Ok(NewContact {
+            kind: ContactKind::Email,
+            address,
+            provider,
+            carrier,
+            verified: how.verified,
+            begun: false,
+        });
     };
     let providers: Vec<_> = admin.config.sms.iter().map(|sms| sms.name.as_str()).collect();
     if !provider.is_empty() && !providers.contains(&provider.as_str()) {
@@ -168,7 +175,7 @@ pub(crate) async fn parse(admin: &Admin, address: &str, how: &How) -> anyhow::Re
             None => {}
         }
     }
-    Ok(NewContact { kind: ContactKind::Sms, address: number, provider, carrier, verified: how.verified })
+    Ok(NewContact { kind: ContactKind::Sms, address: number, provider, carrier, verified: how.verified, begun: false })
 }
 
 /// Adds a contact, tells the others, and has a code sent to it unless it is vouched for; the contact, and what to say.
@@ -217,10 +224,14 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
                     let contact = find(shown(&admin, &user).await?, &user, Some(number))?;
                     global.print_one(&contact, format_args!("Contact {number} of {user} ({masked}) is confirmed."))?;
                 }
+                Confirmed::No(0) => anyhow::bail!(
+                    "the code is wrong, and no try is left for it; for another one: \
+                     sallyport contact send-code {user} {number}"
+                ),
                 Confirmed::No(left) => anyhow::bail!("the code is wrong; {left} tries are left"),
                 Confirmed::Over => anyhow::bail!(
                     "no code is expected of contact {number}: its time is over, it was used, or no try is left; \
-                     sallyport contact send-code {user} {number}, or remove the contact and add it again"
+                     for another one: sallyport contact send-code {user} {number}"
                 ),
             }
         }

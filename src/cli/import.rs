@@ -219,7 +219,7 @@ fn contact(line: &Line<'_>, args: &Args, admin: &Admin) -> Read<ImportRow> {
     if kind == ContactKind::Sms && carrier.is_empty() && known.is_empty() {
         return Err(("carrier", "the configuration has no [[sms]], and the line no carrier".to_owned()));
     }
-    let new = NewContact { kind, address, provider, carrier, verified: args.verified };
+    let new = NewContact { kind, address, provider, carrier, verified: args.verified, begun: false };
     Ok(ImportRow::Contact { user, new })
 }
 

@@ -31,7 +31,7 @@ pub(super) use factor::RADIUS_SECRET_MIN;
 use super::problem::{Context, Problem, Source};
 use super::{
     Address, Audit, Config, ConfigError, FileName, Gateway, Host, HostTls, HostTrust, Limits, Listener, ListenerTls,
-    Metrics, Radius, Yubikey, file,
+    Metrics, PROMPTS_TOGETHER, Radius, Yubikey, file,
 };
 use crate::tls::Pin;
 use delivery::Delivery;
@@ -271,7 +271,12 @@ impl Check<'_> {
             sign_on_fields: host.sign_on_fields.map_or(gate::SignOnFields::Refuse, Into::into),
             printers: host.printers.map_or(gate::Printers::Refuse, Into::into),
             forms: forms.into_iter().collect::<Option<_>>()?,
-            limits: gate::Limits { sign_on: limits.sign_on, prompt: limits.prompt, ..gate::Limits::default() },
+            limits: gate::Limits {
+                sign_on: limits.sign_on,
+                prompt: limits.prompt,
+                proving: limits.prompt * PROMPTS_TOGETHER,
+                ..gate::Limits::default()
+            },
         };
         Some(Host { name: name?, address: address?, tls: tls?, gate: Arc::new(gate), ftp: ftp? })
     }

@@ -1,7 +1,7 @@
 //! Confirming a contact: a code goes to it, and only whoever reads it there can say it.
 //!
-//! The code is kept as a keyed hash bound to the contact, counts for [`CODE_LIFE`](super::CODE_LIFE), and there are five
-//! tries for all codes of a contact together, each taken off before anything is compared.
+//! The code is kept as a keyed hash bound to the contact, counts for [`CODE_LIFE`](super::CODE_LIFE), and has five tries, each taken off
+//! before anything is compared. Another code has five of its own, and there are as many codes as messages may be sent.
 
 use policy::challenge::mask;
 use policy::{Secret, User};

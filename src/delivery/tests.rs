@@ -344,10 +344,12 @@ async fn five_guesses_are_all_there_are() {
         compared += usize::from(matches!(tried.await.unwrap(), Confirmed::No(_)));
     }
     assert_eq!(compared, 5);
-    // Another code brings no further tries.
-    bench.post.send_code(&anna(), &contact, bench.change()).await.unwrap();
     let code = Secret::new("00000000".to_owned());
     assert_eq!(bench.post.confirm(&anna(), contact.id, &code, None, bench.change()).await.unwrap(), Confirmed::Over);
+    // Another code has tries of its own, as long as there is one.
+    bench.post.send_code(&anna(), &contact, bench.change()).await.unwrap();
+    let no = bench.post.confirm(&anna(), contact.id, &code, None, bench.change()).await.unwrap();
+    assert_eq!(no, Confirmed::No(4));
     // And its time is over after a while.
     let other = bench.add("other@example.com", false).await;
     bench.post.send_code(&anna(), &other, bench.change()).await.unwrap();
@@ -374,6 +376,31 @@ async fn messages_other_than_passcodes_flood_nobody() {
     assert_eq!(queued, 9, "send.per-contact, the alert counted");
     // They use up nothing of what passcodes need.
     bench.open(1, "111111").await;
+}
+
+#[tokio::test]
+async fn codes_keep_no_warning_from_its_reader_and_what_is_kept_back_is_told() {
+    let bench = Bench::new().await;
+    let (store, bert) = (bench.post.store(), "BERT".parse::<User>().unwrap());
+    store.set_setting("send.total".to_owned(), "10".to_owned(), bench.change()).await.unwrap();
+    // Somebody else begins with ANNA's address, and has as many codes sent there as there may be.
+    store.add_user(bert.clone(), false, String::new(), bench.change()).await.unwrap();
+    let begun = NewContact::begun(ContactKind::Email, "Anna@example.com");
+    store.add_contact(bert.clone(), begun, bench.change(), Vec::new()).await.unwrap();
+    let contact = store.user(bert.clone()).await.unwrap().contacts.remove(0);
+    let mut sent = 0;
+    while bench.post.send_code(&bert, &contact, bench.change()).await.is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 10, "send.per-contact, and send.total");
+    let attempt = bench.attempt();
+    assert_eq!(bench.post.tell(&anna(), Notice::Alert(&attempt)).await.unwrap(), 1, "ANNA is warned");
+    let changed = Notice::ContactChanged(Change::Added, "b***@example.com");
+    for _ in 0..9 {
+        assert_eq!(bench.post.tell(&anna(), changed).await.unwrap(), 1);
+    }
+    assert_eq!(bench.post.tell(&anna(), changed).await.unwrap(), 0);
+    assert_eq!(bench.reasons(Event::Delivery).await, ["send-budget-of-notices"]);
 }
 
 #[tokio::test]

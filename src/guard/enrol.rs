@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   no factor, enrolment permitted ─▶ [ticket] ─▶ offer ─┬─ e-mail, number ─▶ code that was sent ─┬─▶ Admit
-//!                                                        └─ authenticator app ─▶ its first code ──┘   or waits for approval
+//!                                                        │         ▲◀── F12: taken back ──┘        │   or waits for approval
+//!                                                        └─ authenticator app ─▶ its first code ──┘
 //!   passcode right, F9 was pressed ─▶ contacts ─┬─ 4: remove     ─▶ contacts
 //!                                               ├─ F6: offer ... ─▶ contacts
 //!                                               └─ Enter, F3     ─▶ Admit
@@ -34,8 +35,6 @@ use crate::store::{self, Confirmed, Contact, NewContact, NewFactor, Own, Removal
 
 /// How many wrong tickets end a connection.
 const TICKETS_MAX: u8 = 3;
-/// What an app that was enrolled here is called.
-const LABEL: &str = "enrolled at sign-on";
 /// Bytes of an app's secret (RFC 4226: 160 bits are recommended).
 const SECRET: usize = 20;
 
@@ -110,6 +109,9 @@ impl Inner {
             self.note_enrolment(case, Outcome::Denied, "enrolment-waits", "").await?;
             return Ok(refuse(Notice::Waiting));
         }
+        if let (PanelKey::F12, Step::Confirming { contact, .. }) = (filled.key, &step) {
+            return self.take_back(case, *contact, admitted).await;
+        }
         if filled.key == PanelKey::F12 && admitted {
             return self.contacts_panel(case, None).await;
         }
@@ -120,8 +122,8 @@ impl Inner {
                 let chosen = filled.fields.iter().position(|field| field.expose().trim() == "1");
                 let others = filled.fields.iter().filter(|field| !field.expose().trim().is_empty()).count();
                 match chosen.filter(|_| others == 1).and_then(|place| options.get(place)) {
-                    Some(Factor::Email) => Ok(self.address_panel(case, ContactKind::Email, admitted, None)),
-                    Some(Factor::Sms) => Ok(self.address_panel(case, ContactKind::Sms, admitted, None)),
+                    Some(Factor::Email) => Ok(self.address_panel(case, ContactKind::Email, admitted, "", None)),
+                    Some(Factor::Sms) => Ok(self.address_panel(case, ContactKind::Sms, admitted, "", None)),
                     Some(Factor::Totp) => self.new_app(case, admitted).await,
                     Some(_) | None => Ok(self.offer(case, admitted, Some("Type 1 beside one line."))),
                 }
@@ -193,7 +195,15 @@ impl Inner {
         self.panel_of(case, talk, ("SPT1011", "Set Up - Second Factor"), lines, keys, message)
     }
 
-    fn address_panel(&self, case: &Case<'_>, kind: ContactKind, admitted: bool, message: Option<&str>) -> Verdict {
+    /// Asks for an address; `keyed`: what stands in the field at first.
+    fn address_panel(
+        &self,
+        case: &Case<'_>,
+        kind: ContactKind,
+        admitted: bool,
+        keyed: &str,
+        message: Option<&str>,
+    ) -> Verdict {
         let (label, text) = match kind {
             ContactKind::Email => ("E-mail address", "Key the address that passcodes are to be sent to."),
             ContactKind::Sms => {
@@ -204,7 +214,7 @@ impl Inner {
             PanelLine::Text(text.to_owned()),
             PanelLine::Text("A code is sent there, which you key next.".to_owned()),
             PanelLine::Blank,
-            PanelLine::Field { label, length: 76, hidden: false, value: String::new() },
+            PanelLine::Field { label, length: 76, hidden: false, value: keyed.to_owned() },
         ];
         let keys = if admitted { BACK } else { &[] };
         let talk = Talk { step: Step::Address { kind, admitted }, ..Talk::default() };
@@ -231,13 +241,14 @@ impl Inner {
                 ContactKind::Email => "That is no e-mail address.",
                 ContactKind::Sms => "That is no telephone number with the country's code.",
             };
-            return Ok(self.address_panel(case, kind, admitted, Some(message)));
+            return Ok(self.address_panel(case, kind, admitted, "", Some(message)));
         };
         self.register(case).await?;
         let held = self.store.user(case.user.clone()).await?.contacts;
         let known = held.iter().find(|contact| contact.address.eq_ignore_ascii_case(&address));
         if known.is_some_and(|contact| contact.verified_at.is_some()) {
-            return Ok(self.address_panel(case, kind, admitted, Some("That is one of the contacts already.")));
+            let message = "That is one of the contacts already.";
+            return Ok(self.address_panel(case, kind, admitted, "", Some(message)));
         }
         let contact = match known {
             Some(contact) => contact.id,
@@ -254,12 +265,12 @@ impl Inner {
                 let entry = self.enrolment(case, Outcome::Noted, "contact-added", &shown);
                 let told =
                     self.post.notices(case.user, delivery::Notice::ContactChanged(Change::Added, &shown)).await?;
-                let new = NewContact { verified: false, ..NewContact::vouched(kind, &address) };
+                let new = NewContact::begun(kind, &address);
                 match self.store.add_contact(case.user.clone(), new, entry, told).await {
                     Ok(id) => id,
                     Err(store::Error::Full(_)) => {
                         let message = "There are as many contacts as there may be. Remove one first.";
-                        return Ok(self.address_panel(case, kind, admitted, Some(message)));
+                        return Ok(self.address_panel(case, kind, admitted, "", Some(message)));
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -271,10 +282,17 @@ impl Inner {
     }
 
     async fn send_code(&self, case: &Case<'_>, contact: &Contact, admitted: bool) -> Result<Verdict, Fault> {
-        let entry = self.enrolment(case, Outcome::Noted, "contact-code-sent", &mask(&contact.address));
-        let sent = self.post.send_code(case.user, contact, entry).await;
-        let message = match sent {
-            Ok(_) => None,
+        let shown = mask(&contact.address);
+        let entry = self.enrolment(case, Outcome::Noted, "contact-code-sent", &shown);
+        let message = match self.post.send_code(case.user, contact, entry).await {
+            // It may still be sent, as long as it counts; but nobody is to wait for it without knowing.
+            Ok(id) => match self.post.outcome(&id, self.post.patience(contact)).await? {
+                delivery::Outcome::Sent => None,
+                delivery::Outcome::Undelivered(code) => {
+                    self.note_enrolment(case, Outcome::Failed, &code, &format!("to {shown}")).await?;
+                    Some("The code was not sent so far. Wait for it, or press F12 for another address.")
+                }
+            },
             Err(delivery::Fault::Store(store::Error::Full(_))) => Some("No code was sent: asked for too often. Wait."),
             Err(error) => return Err(error.into()),
         };
@@ -289,10 +307,22 @@ impl Inner {
             PanelLine::Blank,
             PanelLine::Field { label: "Code", length: 12, hidden: false, value: String::new() },
         ];
-        let keys: Keys =
-            if admitted { &[(PanelKey::F5, "Resend"), (PanelKey::F12, "Back")] } else { &[(PanelKey::F5, "Resend")] };
+        let keys: Keys = &[(PanelKey::F5, "Resend"), (PanelKey::F12, "Back")];
         let talk = Talk { step: Step::Confirming { contact: contact.id, admitted }, ..Talk::default() };
         self.panel_of(case, talk, ("SPT1013", "Set Up - Confirm"), lines, keys, message)
+    }
+
+    /// The address was a mistake: it is asked for once more, and the contact is gone. What was sent counts on.
+    async fn take_back(&self, case: &Case<'_>, id: i64, admitted: bool) -> Result<Verdict, Fault> {
+        let contact = self.contact(case, id).await?;
+        let shown = mask(&contact.address);
+        let entry = self.enrolment(case, Outcome::Noted, "contact-removed", &format!("{shown}; taken back"));
+        // Whoever was told that it was added is told that it is gone.
+        let told = self.post.notices(case.user, delivery::Notice::ContactChanged(Change::Removed, &shown)).await?;
+        if self.store.take_back_contact((case.user.clone(), id), entry, told).await? {
+            self.post.wake();
+        }
+        Ok(self.address_panel(case, contact.kind, admitted, &contact.address, None))
     }
 
     async fn confirming(
@@ -312,6 +342,10 @@ impl Inner {
         let entry = self.enrolment(case, Outcome::Allowed, "contact-verified", &shown);
         match self.post.confirm(case.user, id, code, waiting, entry).await? {
             Confirmed::Yes => self.enrolled(case, admitted, waits, contact.kind.factor()).await,
+            Confirmed::No(0) => {
+                let message = "Code not correct, and no try is left for it. Press F5 for another one.";
+                Ok(self.code_panel(case, &contact, admitted, Some(message)))
+            }
             Confirmed::No(_) => Ok(self.code_panel(case, &contact, admitted, Some("Code not correct."))),
             Confirmed::Over => {
                 let message = "That code is no longer valid. Press F5 for another one.";
@@ -327,7 +361,7 @@ impl Inner {
         for record in self.store.factors(case.user.clone()).await? {
             // Begun before, and never finished; what waits for approval is finished.
             let waits = waiting.iter().any(|waiting| waiting.factor == Some(record.id));
-            if record.confirmed_at.is_none() && record.label == LABEL && !waits {
+            if record.confirmed_at.is_none() && record.label == store::ENROLLED && !waits {
                 let entry = self.enrolment(case, Outcome::Noted, "factor-removed", "begun before, not finished");
                 self.store.remove_factor(case.user.clone(), record.id, entry).await?;
             }
@@ -338,7 +372,7 @@ impl Inner {
         let shown = Arc::new(totp::written(&secret));
         let new = NewFactor {
             user: case.user.clone(),
-            label: LABEL.to_owned(),
+            label: store::ENROLLED.to_owned(),
             parameters: Parameters::Totp(totp::Settings::default()),
             secret: Some(secret),
             confirmed: false,

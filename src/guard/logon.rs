@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, digits_only, keyed, one_line};
+use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, keyed, of_another, one_line, passcode_in};
 use policy::decide::repeat;
 use policy::{
     Answer, Attempt, Decision, Effect, Enforcement, Failure, Notice, PasscodePrompt, Prompt, Question, Reason, Secret,
@@ -356,8 +356,13 @@ impl<'a> LogOn<'a> {
     async fn passcode(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Next>, Fault> {
         let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
         let digits = latest.as_ref().map_or(0, |latest| latest.challenge.digits);
-        let alone = (digits > 0).then(|| digits_only(password, digits)).flatten();
-        let line = (digits > 0).then(|| one_line(password, digits)).flatten();
+        // Only what is sent has a letter.
+        let is_read = |letter: &Option<char>| {
+            letter.is_none() || latest.as_ref().is_some_and(|latest| latest.challenge.factor.is_sent())
+        };
+        let alone = (digits > 0).then(|| passcode_in(password, digits)).flatten().filter(|(letter, _)| is_read(letter));
+        let line =
+            (digits > 0).then(|| one_line(password, digits)).flatten().filter(|(_, (letter, _))| is_read(letter));
         let own_line = || self.own_line(password).filter(|_| self.decision.effect == Effect::Challenge);
         let Some(latest) = latest else {
             // Nothing was asked for yet; with a password before it, what the user has is taken at once.
@@ -366,13 +371,15 @@ impl<'a> LogOn<'a> {
                 None => Ok(None),
             };
         };
-        let alone = alone.or_else(|| self.own_alone(password));
-        let (head, passcode) = match (alone, line.or_else(own_line)) {
-            (Some(passcode), _) => (None, passcode),
-            (None, Some((head, passcode))) => (Some(head), passcode),
+        let alone = alone.or_else(|| self.own_alone(password).map(|answer| (None, answer)));
+        let line = line.or_else(|| own_line().map(|(head, answer)| (head, (None, answer))));
+        let (head, letter, passcode) = match (alone, line) {
+            (Some((letter, passcode)), _) => (None, letter, passcode),
+            (None, Some((head, (letter, passcode)))) => (Some(head), letter, passcode),
             (None, None) => return Ok(None),
         };
-        let fits = self.fits(&latest, &passcode);
+        let is_another = letter.is_some_and(|letter| letter != latest.challenge.prefix.to_ascii_uppercase());
+        let fits = !is_another && self.fits(&latest, &passcode);
         let is_kept = match (&head, &self.turn.kept) {
             (None, Some(kept)) => kept.challenge == latest.challenge.id,
             (Some(head), Some(kept)) => kept.challenge == latest.challenge.id && self.is(head, &kept.mark),
@@ -380,6 +387,18 @@ impl<'a> LogOn<'a> {
         };
         let is_own = head.is_some() && self.facts.proofs.have_form(&passcode);
         let verdict = match (self.standing(&latest), head) {
+            // Nothing is compared, and no try is taken: the digits belong to another sign-on.
+            (Standing::Open | Standing::Window, _) if is_another && is_kept => {
+                self.denied_passcode(&latest, "passcode-of-another").await?
+            }
+            (Standing::Open, Some(head)) if is_another => {
+                let answer = letter.into_iter().chain(passcode.expose().chars()).collect();
+                return self.check(&head, Some(Answer::Passcode(Secret::new(answer)))).await.map(Some);
+            }
+            // Unlike digits alone, a letter and digits make a password of many a user: where nobody was asked after giving a right
+            // one, the host judges it.
+            (_, None) if letter.is_some() && !is_kept && !fits => return Ok(None),
+            _ if is_another => return Ok(None),
             (Standing::Open, _) if is_kept => self.try_kept(&latest, &passcode).await?,
             (Standing::Window, _) if is_kept && fits => {
                 let password = self.open_kept()?;
@@ -435,6 +454,9 @@ impl<'a> LogOn<'a> {
             return self.guard.unasked(self.peer, &self.attempt).await;
         };
         let Challenge { prefix, digits, factor, .. } = latest.challenge;
+        if factor.is_sent() && of_another(passcode, prefix, digits) && !self.facts.proofs.have_form(passcode) {
+            return self.denied_passcode(&latest, "passcode-of-another").await;
+        }
         let read = if factor.is_sent() { keyed(passcode, prefix, digits) } else { None };
         let own = || Some(passcode.clone()).filter(|text| !factor.is_sent() || self.facts.proofs.have_form(text));
         let Some(passcode) = read.or_else(own) else {
@@ -743,7 +765,7 @@ impl<'a> LogOn<'a> {
 /// Whether `password` ends in what could be a passcode of some length, alone or behind a colon.
 fn may_hold_passcode(password: &Secret<Vec<u8>>) -> bool {
     (DIGITS_MIN..=DIGITS_MAX)
-        .any(|digits| digits_only(password, digits).is_some() || one_line(password, digits).is_some())
+        .any(|digits| passcode_in(password, digits).is_some() || one_line(password, digits).is_some())
 }
 
 /// What stands in `bytes`, where it is text that somebody may have typed as a passcode.

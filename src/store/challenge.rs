@@ -632,18 +632,25 @@ fn sent(
         Ok(connection.prepare_cached(OF_CONTACT)?.query_row(params![contact, known, since], |row| row.get(0))?)
     };
     let (window, day) = (since(i64::from(settings.send_window) * 60), since(24 * 60 * 60));
+    let (by_user_in_window, by_user_in_day) = (of_user(window)?, of_user(day)?);
+    // A screen without a passcode has no contact. It meets the contact's budget where a user with a single one would, so that
+    // the budget does not tell who is registered.
+    let (by_contact_in_window, by_contact_in_day) = match contact {
+        Some(_) => (of_contact(window)?, of_contact(day)?),
+        None => (by_user_in_window, by_user_in_day),
+    };
     Ok(Sent {
         known,
         by_user_in_pause: of_user(since(i64::from(settings.send_pause)))?,
-        by_user_in_window: of_user(window)?,
-        by_user_in_day: of_user(day)?,
+        by_user_in_window,
+        by_user_in_day,
         by_pair_in_window: of_pair(window)?,
         by_pair_in_day: of_pair(day)?,
         by_source_in_window: connection
             .prepare_cached(OF_SOURCE)?
             .query_row(params![source, window], |row| row.get(0))?,
-        by_contact_in_window: of_contact(window)?,
-        by_contact_in_day: of_contact(day)?,
+        by_contact_in_window,
+        by_contact_in_day,
         in_all_in_window: connection.prepare_cached(IN_ALL)?.query_row(params![known, window], |row| row.get(0))?,
     })
 }

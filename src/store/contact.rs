@@ -1,7 +1,7 @@
 //! Contacts of users: where passcodes can be sent, in whose order, and how one is confirmed before it counts.
 //!
 //! Invariant: a contact that is not confirmed is never sent a passcode. A try at confirming is taken off before anything is
-//! compared, and the tries are for all codes of a contact together.
+//! compared; each code has its tries, and there are no more codes than messages may be sent.
 
 use jiff::Timestamp;
 use policy::{ContactKind, User};
@@ -14,7 +14,8 @@ use super::user::missing;
 use super::{Error, Store, audit, millis, rule, timestamp};
 use crate::audit::Entry;
 
-/// How many codes may be keyed at one contact, whichever code.
+/// How often one code may be keyed. With eight digits, and `send.per-contact-day` codes (50) for a user and for an address, whoever
+/// guesses is right once in 400,000 days, or once in 20,000 where that setting is at its most.
 const TRIES: u8 = 5;
 
 /// Where a passcode can be sent.
@@ -58,6 +59,8 @@ pub struct NewContact {
     pub carrier: String,
     /// Whether somebody vouches for it, so that it counts at once.
     pub verified: bool,
+    /// Whether its user begins it at a terminal; if it is never confirmed it is removed.
+    pub begun: bool,
 }
 
 impl NewContact {
@@ -65,7 +68,13 @@ impl NewContact {
     #[must_use]
     pub fn vouched(kind: ContactKind, address: &str) -> Self {
         let address = address.to_owned();
-        Self { kind, address, provider: String::new(), carrier: String::new(), verified: true }
+        Self { kind, address, provider: String::new(), carrier: String::new(), verified: true, begun: false }
+    }
+
+    /// An address or a number that its user begins to enrol.
+    #[must_use]
+    pub fn begun(kind: ContactKind, address: &str) -> Self {
+        Self { verified: false, begun: true, ..Self::vouched(kind, address) }
     }
 }
 
@@ -129,7 +138,7 @@ impl Store {
     }
 
     /// Keeps the keyed hash of the code that contact `id` has to confirm, instead of the one before, and queues the message
-    /// that holds it: whether it was queued. The tries go on from where they were.
+    /// that holds it. It has its own tries: how many codes there are is for the budget of messages.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Full`] where the message's budget is used up, or the store does not answer.
@@ -146,13 +155,41 @@ impl Store {
             }
             connection.execute(
                 "INSERT INTO confirmations (contact, hash, tries_left, expires_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at",
+                 ON CONFLICT DO UPDATE SET hash = excluded.hash, tries_left = excluded.tries_left, expires_at = excluded.expires_at",
                 params![id, hash, TRIES, millis(parcel.expires_at)],
             )?;
             if outbox::enqueue(connection, &[parcel])? == 0 {
-                return Err(Error::Full("too many messages went to this contact; wait (send.per-contact)".to_owned()));
+                // With this the one before stays, and its tries.
+                let what = "too many codes for this user, or messages to this contact; wait (send.per-contact)";
+                return Err(Error::Full(what.to_owned()));
             }
             audit::append(connection, &entry)
+        })
+        .await
+    }
+
+    /// Removes a contact that its user began at a terminal, where it does not count and does not wait for approval: whether there was
+    /// one; `told` is queued with it. What was sent there counts on towards the budgets.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn take_back_contact(
+        &self,
+        (user, id): (User, i64),
+        entry: Entry,
+        told: Vec<Parcel>,
+    ) -> Result<bool, Error> {
+        self.write(move |connection| {
+            let taken = connection.execute(
+                "DELETE FROM contacts WHERE user = ?1 AND id = ?2 AND begun AND verified_at IS NULL
+                   AND NOT EXISTS (SELECT 1 FROM enrolments WHERE enrolments.contact = contacts.id)",
+                params![user.as_str(), id],
+            )?;
+            if taken > 0 {
+                outbox::enqueue(connection, &told)?;
+                audit::append(connection, &entry)?;
+            }
+            Ok(taken > 0)
         })
         .await
     }
@@ -205,6 +242,37 @@ impl Store {
         })
         .await
     }
+}
+
+/// Removes up to `most` contacts that were begun at terminals before `before` and never confirmed, each with `entry`: those that wait
+/// for approval stay, and those whose code can still be keyed. How many.
+pub(super) fn remove_begun(
+    connection: &Connection,
+    (before, most): (Timestamp, usize),
+    entry: &Entry,
+) -> Result<usize, Error> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM contacts WHERE id IN (
+             SELECT id FROM contacts
+             WHERE begun AND verified_at IS NULL AND created_at < ?1
+               AND NOT EXISTS (SELECT 1 FROM enrolments WHERE enrolments.contact = contacts.id)
+               AND NOT EXISTS (SELECT 1 FROM confirmations WHERE confirmations.contact = contacts.id AND expires_at > ?2)
+             ORDER BY id LIMIT ?3)
+         RETURNING user, address",
+    )?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![millis(before), millis(entry.at), most])?;
+    let mut removed = Vec::new();
+    while let Some(row) = rows.next()? {
+        removed.push((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    }
+    for (user, address) in &removed {
+        let user = user.parse().map_err(|_| Error::Unreadable("user of a contact"))?;
+        let shown = policy::challenge::mask(address);
+        let entry = entry.clone().reason("contact-removed").user(Some(&user));
+        audit::append(connection, &entry.detail(&format!("{shown}; begun, not finished")))?;
+    }
+    Ok(removed.len())
 }
 
 /// Removes a contact, as part of a transaction.
@@ -262,8 +330,8 @@ pub(super) fn put_contact(
     }
     let now = millis(now);
     let id = connection.query_row(
-        "INSERT INTO contacts (user, kind, address, position, provider, carrier, created_at, verified_at)
-         VALUES (?1, ?2, ?3, (SELECT coalesce(max(position), 0) + 1 FROM contacts WHERE user = ?1), ?4, ?5, ?6, ?7)
+        "INSERT INTO contacts (user, kind, address, position, provider, carrier, created_at, verified_at, begun)
+         VALUES (?1, ?2, ?3, (SELECT coalesce(max(position), 0) + 1 FROM contacts WHERE user = ?1), ?4, ?5, ?6, ?7, ?8)
          RETURNING id",
         params![
             user.as_str(),
@@ -272,7 +340,8 @@ pub(super) fn put_contact(
             new.provider,
             new.carrier,
             now,
-            new.verified.then_some(now)
+            new.verified.then_some(now),
+            new.begun
         ],
         |row| row.get(0),
     )?;

@@ -14,6 +14,9 @@ use super::{Error, Store, audit, contact, factor, millis, rule, timestamp};
 use crate::audit::Entry;
 use crate::factor::Spend;
 
+/// How many begun contacts, and apps, are removed at once: each takes an audit entry, and others wait for the store meanwhile.
+const BEGUN_MAX: usize = 500;
+
 /// A ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ticket {
@@ -101,6 +104,19 @@ pub struct Removal {
 }
 
 impl Store {
+    /// Removes contacts and apps that users began to enrol at terminals before `before` and never finished, each with `entry`; what
+    /// waits for approval stays. How many; there may be more where these are many.
+    ///
+    /// # Errors
+    /// Where the store does not answer; nothing is removed then.
+    pub async fn remove_begun(&self, before: Timestamp, entry: Entry) -> Result<usize, Error> {
+        self.write(move |connection| {
+            let contacts = contact::remove_begun(connection, (before, BEGUN_MAX), &entry)?;
+            Ok(contacts + factor::remove_begun(connection, (before, BEGUN_MAX), &entry)?)
+        })
+        .await
+    }
+
     /// Has a factor, which its owner has shown to work by an answer that uses `spent` up, wait for an administrator's approval:
     /// whether the answer was new.
     ///

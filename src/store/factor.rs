@@ -16,6 +16,9 @@ use crate::seal::Sealer;
 /// How many factors a user may have, those that are not confirmed included.
 pub const FACTORS_MAX: u32 = 10;
 
+/// What an app is called that its user enrolled at a terminal.
+pub const ENROLLED: &str = "enrolled at sign-on";
+
 /// A factor about to be added.
 #[derive(Debug)]
 pub struct NewFactor {
@@ -175,6 +178,31 @@ pub(super) fn remove(connection: &Connection, user: &User, id: i64, entry: Entry
     // Whoever got in by it, with a phone that is lost by now, starts anew.
     connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
     change(connection, &record, Change::Removed, entry)
+}
+
+/// Removes up to `most` apps that were begun at terminals before `before` and whose code was never given, each with `entry`: those
+/// that wait for approval stay. How many.
+pub(super) fn remove_begun(
+    connection: &Connection,
+    (before, most): (Timestamp, usize),
+    entry: &Entry,
+) -> Result<usize, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM factors
+         WHERE kind = 'totp' AND label = ?1 AND confirmed_at IS NULL AND created_at < ?2
+           AND NOT EXISTS (SELECT 1 FROM enrolments WHERE enrolments.factor = factors.id)
+         ORDER BY id LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![ENROLLED, millis(before), i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let mut begun = Vec::new();
+    while let Some(row) = rows.next()? {
+        begun.push(record(connection, row)?);
+    }
+    for record in &begun {
+        connection.execute("DELETE FROM factors WHERE id = ?1", [record.id])?;
+        change(connection, record, Change::Removed, entry.clone().detail("begun, not finished"))?;
+    }
+    Ok(begun.len())
 }
 
 /// Has a factor that does not count yet use up the answer that shows it to work, and count: whether it did not, and the

@@ -58,7 +58,7 @@ pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Proven, 
 pub use contact::{Confirmed, Contact, NewContact};
 pub use emergency::{OneTimeCode, Override};
 pub use enrolment::{Own, PendingEnrolment, Removal, Ticket, Waiting};
-pub use factor::{Change, FACTORS_MAX, NewFactor};
+pub use factor::{Change, ENROLLED, FACTORS_MAX, NewFactor};
 pub use hostcheck::Budget;
 pub use import::{ImportRow, Imported};
 pub use inspect::{Inspection, inspect};

@@ -88,6 +88,10 @@ pub struct Parcel {
     pub user: String,
     /// The contact it goes to; `None`: an operator's address.
     pub contact: Option<i64>,
+    /// The node that queues it.
+    pub node: String,
+    /// The keyed hash of the address or number that it goes to.
+    pub address_mark: Vec<u8>,
     /// Where it goes, masked.
     pub destination: String,
     /// Recipient and text, sealed.
@@ -438,6 +442,13 @@ pub(super) fn enqueue(connection: &Connection, parcels: &[Parcel]) -> Result<usi
         if within_budget(connection, parcel, &settings)? {
             insert(connection, parcel)?;
             queued += 1;
+        } else {
+            // Nobody waits for it who could tell.
+            let entry =
+                Entry::new(parcel.at, &parcel.node, Event::Delivery, Outcome::Failed).reason("send-budget-of-notices");
+            let what = format!("{} to {} is not sent", parcel.kind.as_str(), parcel.destination);
+            let user = Some(parcel.user.clone()).filter(|user| !user.is_empty());
+            audit::append(connection, &Entry { user, ..entry.detail(&what) })?;
         }
     }
     Ok(queued)
@@ -447,8 +458,9 @@ pub(super) fn enqueue(connection: &Connection, parcels: &[Parcel]) -> Result<usi
 pub(super) fn insert(connection: &Connection, parcel: &Parcel) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO outbox (id, challenge, kind, user, contact, destination, sealed, state, next_at, expires_at, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?8)",
+            "INSERT INTO outbox (id, challenge, kind, user, contact, destination, sealed, state, next_at, expires_at, created_at,
+                                 address_mark)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?8, ?10)",
         )?
         .execute(params![
             parcel.id,
@@ -459,38 +471,49 @@ pub(super) fn insert(connection: &Connection, parcel: &Parcel) -> Result<(), Err
             parcel.destination,
             parcel.sealed,
             millis(parcel.at),
-            millis(parcel.expires_at)
+            millis(parcel.expires_at),
+            parcel.address_mark
         ])?;
     Ok(())
 }
 
-/// Other messages than passcodes are counted apart, so that they cannot use up what a user needs to get in. Alerts have budgets of
-/// their own (`alert.most`), and use up nothing here.
+/// Other messages than passcodes are counted apart, so that they cannot use up what a user needs to get in; alerts have budgets of
+/// their own (`alert.most`). What went to an address counts though the contact be gone: taking an address back gives no new budget.
+/// The codes that confirm contacts of one user count together, too, or whoever begins one address after the other would reach any
+/// number of strangers; and they count apart from notices, or they would keep those from whom an attack should wake.
 fn within_budget(connection: &Connection, parcel: &Parcel, settings: &Settings) -> Result<bool, Error> {
     let now = millis(parcel.at);
     let window = now.saturating_sub(i64::from(settings.send_window) * 60_000);
     let day = now.saturating_sub(24 * 60 * 60 * 1000);
-    let (in_window, in_day): (u32, u32) = match parcel.contact {
-        Some(contact) => connection
-            .prepare_cached(
-                "SELECT count(*) FILTER (WHERE outbox.created_at > ?2), count(*) FROM outbox
-                 JOIN contacts ON contacts.id = outbox.contact
-                 WHERE outbox.created_at > ?3 AND outbox.kind <> 'passcode'
-                   AND contacts.address = (SELECT address FROM contacts WHERE id = ?1) COLLATE NOCASE",
-            )?
-            .query_row(params![contact, window, day], |row| Ok((row.get(0)?, row.get(1)?)))?,
-        None => connection
+    let is_code = parcel.kind == Kind::Verify;
+    let (in_window, in_day): (u32, u32) = connection
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE outbox.created_at > ?2), count(*) FROM outbox
+             LEFT JOIN contacts ON contacts.id = outbox.contact
+             WHERE outbox.created_at > ?3 AND outbox.kind NOT IN ('passcode', 'operator-alert') AND (outbox.kind = 'verify') = ?5
+               AND (outbox.address_mark = ?4
+                 OR contacts.address = (SELECT address FROM contacts WHERE id = ?1) COLLATE NOCASE)",
+        )?
+        .query_row(params![parcel.contact, window, day, parcel.address_mark, is_code], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    if is_code {
+        let (in_window, in_day): (u32, u32) = connection
             .prepare_cached(
                 "SELECT count(*) FILTER (WHERE created_at > ?2), count(*) FROM outbox
-                 WHERE created_at > ?3 AND contact IS NULL AND destination = ?1 AND kind <> 'operator-alert'",
+                 WHERE created_at > ?3 AND kind = 'verify' AND user = ?1",
             )?
-            .query_row(params![parcel.destination, window, day], |row| Ok((row.get(0)?, row.get(1)?)))?,
-    };
+            .query_row(params![parcel.user, window, day], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if in_window >= settings.send_per_contact || in_day >= settings.send_per_contact_day {
+            return Ok(false);
+        }
+    }
     let in_all: u32 = connection
         .prepare_cached(
-            "SELECT count(*) FROM outbox WHERE created_at > ?1 AND kind NOT IN ('passcode', 'operator-alert')",
+            "SELECT count(*) FROM outbox
+             WHERE created_at > ?1 AND kind NOT IN ('passcode', 'operator-alert') AND (kind = 'verify') = ?2",
         )?
-        .query_row([window], |row| row.get(0))?;
+        .query_row(params![window, is_code], |row| row.get(0))?;
     Ok(in_window < settings.send_per_contact && in_day < settings.send_per_contact_day && in_all < settings.send_total)
 }
 

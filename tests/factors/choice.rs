@@ -83,7 +83,10 @@ fn tokens_recovery_codes_and_emergency_codes_are_good_once() {
     desk.enter(&hotp(secret, 2));
     desk.sign_off();
 
-    for (line, answer) in [("Recovery codes", &paper), ("Emergency code", &code)] {
+    for (line, answer, empty) in [
+        ("Recovery codes", &paper, "Key one of the recovery codes, and press Enter."),
+        ("Emergency code", &code, "Key the code from the system administrator, and press Enter."),
+    ] {
         desk.sign_on(USER);
         desk.see("Choose a Way");
         desk.pick("Token", "1");
@@ -92,6 +95,10 @@ fn tokens_recovery_codes_and_emergency_codes_are_good_once() {
         desk.see("Recovery codes");
         desk.pick(line, "1");
         desk.0.wait_until("prompt", |screen| screen.contains("Tries left"));
+        // Nothing keyed is told by what is wanted, and costs no try.
+        desk.key("Enter");
+        let screen = desk.see(empty);
+        assert!(screen.contains(". :   3\n") && !screen.contains("digits only"), "{screen}");
         desk.enter(answer);
         desk.sign_off();
     }
@@ -142,6 +149,8 @@ fn a_yubikey_is_touched() {
     site.admin(&["contact", "remove", USER, "1"]);
     desk.sign_on(USER);
     desk.see("Press the button of the YubiKey");
+    desk.key("Enter");
+    desk.see("Nothing was read. Press the button of the YubiKey.");
     desk.enter(&yubikey(1, 1));
     desk.see("That passcode was used before.");
     desk.enter(&yubikey(1, 3));

@@ -6,6 +6,8 @@
 //!   enrol      tickets, networks, approvals; addresses and apps; walking away
 //!   maintain   one's own contacts behind a passcode
 //!   files      the same factors by FTP
+//!   sms        a number, from its enrolment to the next sign-on
+//!   silence    stopping at a screen, and going round in them
 //! ```
 //!
 //! Codes are made here from the published formats, not by the program under test.
@@ -14,6 +16,8 @@ mod choice;
 mod enrol;
 mod files;
 mod maintain;
+mod silence;
+mod sms;
 
 use aws_lc_rs::hmac;
 use sallyport::system::System;

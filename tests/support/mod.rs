@@ -7,6 +7,7 @@ use std::time::Duration;
 pub(crate) mod play;
 pub(crate) mod script;
 pub(crate) mod site;
+pub(crate) mod texts;
 pub(crate) mod tmux;
 pub(crate) mod trace;
 

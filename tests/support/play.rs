@@ -29,6 +29,7 @@ pub(crate) fn settings(script: &Script) -> Settings {
             ("reply", _) => settings.limits.reply = limit(),
             ("verdict", _) => settings.limits.verdict = limit(),
             ("prompt", _) => settings.limits.prompt = limit(),
+            ("proving", _) => settings.limits.proving = limit(),
             ("farewell", _) => settings.limits.farewell = limit(),
             ("hold", bytes) => settings.limits.hold = bytes.parse().unwrap(),
             _ => panic!("{}: unknown setting {key} {value}", script.name),

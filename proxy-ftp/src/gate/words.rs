@@ -93,7 +93,8 @@ pub(super) fn account_needed(prompt: Option<&PasscodePrompt>) -> Bytes {
     let text = match prompt {
         None => "Account needed.".to_owned(),
         Some(prompt) => {
-            let message = prompt.message.map(|message| format!("{}\n", message.text())).unwrap_or_default();
+            let message =
+                prompt.message.map(|message| format!("{}\n", message.text_for(&prompt.asks))).unwrap_or_default();
             format!("{message}{} account.", asked(prompt, "Enter"))
         }
     };

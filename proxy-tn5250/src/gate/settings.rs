@@ -61,6 +61,8 @@ pub struct Limits {
     pub verdict: Duration,
     /// How long a prompt waits for its answer.
     pub prompt: Duration,
+    /// From the question about a sign-on to its last prompt's end, however many prompts are answered in between.
+    pub proving: Duration,
     /// How long a farewell stays up unless a key is pressed.
     pub farewell: Duration,
     /// Bytes of the host's that are kept while the client may not see them; then the host is no longer read.
@@ -76,6 +78,7 @@ impl Default for Limits {
             reply: Duration::from_secs(5 * 60),
             verdict: Duration::from_secs(60),
             prompt: Duration::from_secs(5 * 60),
+            proving: Duration::from_secs(20 * 60),
             farewell: Duration::from_secs(20),
             hold: 256 * 1024,
         }

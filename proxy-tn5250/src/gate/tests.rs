@@ -476,6 +476,34 @@ fn every_state_has_an_end() {
 }
 
 #[test]
+fn what_is_keyed_makes_the_time_for_all_prompts_no_longer() {
+    let mut bench = Bench::at_question(settings());
+    bench.verdict(choice());
+    // Each wish has its answer, and each panel its five minutes; all of them together have twenty.
+    for _ in 0..6 {
+        assert_eq!(bench.pass_time(Duration::from_secs(190)), Done::default());
+        assert_eq!(bench.client(&keyed(Aid::F5, &[])).asked, ["panel F5 |"]);
+        bench.verdict(choice());
+    }
+    assert_eq!(bench.pass_time(Duration::from_secs(59)), Done::default());
+    let done = bench.pass_time(Duration::from_secs(1));
+    assert_eq!((done.told, done.to_client.len(), done.to_host.len()), (vec!["Cancelled".to_owned()], 1, 0));
+    assert_eq!(bench.pass_time(Duration::from_secs(20)).close, Some(Close::Timeout("all prompts together")));
+    // A passcode that is decided on when the time is over still counts.
+    let mut bench = Bench::at_question(settings());
+    bench.verdict(choice());
+    for _ in 0..4 {
+        bench.pass_time(Duration::from_secs(299));
+        bench.client(&keyed(Aid::F5, &[]));
+        bench.verdict(choice());
+    }
+    bench.client(&keyed(Aid::F5, &[]));
+    bench.pass_time(Duration::from_secs(30));
+    bench.verdict(Verdict::Admit);
+    assert!(bench.gate.is_open());
+}
+
+#[test]
 fn a_verdict_that_nobody_asked_for_closes() {
     let mut bench = Bench::at_form(settings());
     assert!(matches!(bench.verdict(Verdict::Admit).close, Some(Close::Fault(_))));

@@ -135,6 +135,19 @@ async fn yes_is_yes_and_no_is_no() {
     assert_eq!(client(vec![]).name("ANNA"), "anna@example.com");
 }
 
+/// The settings with the longest waits that the configuration takes.
+#[tokio::test(start_paused = true)]
+async fn all_tries_at_all_servers_together_have_their_time() {
+    let (one, seen) = server(vec![(ACCESS_ACCEPT, Reply::Silence)]).await;
+    let (two, _) = server(vec![(ACCESS_ACCEPT, Reply::Silence)]).await;
+    let patient = |server: Server| Server { timeout: Duration::from_secs(60), tries: 5, ..server };
+    let client = client(vec![patient(one), patient(two)]);
+    let limit = ASK_MAX + Duration::from_secs(1);
+    let answered = tokio::time::timeout(limit, ask(&client)).await.expect("an end in time");
+    assert!(matches!(answered, Outcome::Unreachable));
+    assert!(seen.lock().unwrap().len() <= 1);
+}
+
 #[tokio::test]
 async fn forged_replies_are_no_replies() {
     for how in [

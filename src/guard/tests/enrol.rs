@@ -168,20 +168,150 @@ async fn an_address_is_enrolled_by_the_code_that_went_there() {
 }
 
 #[tokio::test]
-async fn five_tries_at_a_contact_s_code_in_all() {
+async fn five_tries_at_a_contact_s_code_and_no_more_codes_than_messages() {
     let world = open_world("approval").await;
+    world.set("send.per-contact", "2").await;
     let peer = world.abroad();
     world.at_address(&peer).await;
     panel(world.fill(&peer, "BERT", Enter, &["bert@example.com"]).await, CONFIRM);
     world.relay.wait_for(1).await;
-    for _ in 0..5 {
-        panel(world.fill(&peer, "BERT", Enter, &["00000000"]).await, CONFIRM);
-    }
-    let right = code_sent_to(&world, "bert@example.com");
-    let shown = panel(world.fill(&peer, "BERT", Enter, &[&right]).await, CONFIRM);
-    assert!(said(&shown).starts_with("That code is no longer valid."), "{shown:?}");
+    let first = code_sent_to(&world, "bert@example.com");
+    let used_up = async || {
+        for _ in 0..4 {
+            let shown = panel(world.fill(&peer, "BERT", Enter, &["00000000"]).await, CONFIRM);
+            assert_eq!(said(&shown), "Code not correct.");
+        }
+        let shown = panel(world.fill(&peer, "BERT", Enter, &["00000000"]).await, CONFIRM);
+        assert_eq!(said(&shown), "Code not correct, and no try is left for it. Press F5 for another one.");
+    };
+    used_up().await;
+    let shown = panel(world.fill(&peer, "BERT", Enter, &[&first]).await, CONFIRM);
+    assert_eq!(said(&shown), "That code is no longer valid. Press F5 for another one.");
+    // As it says: another one, with tries of its own. The one before is dead.
     panel(world.fill(&peer, "BERT", F5, &[""]).await, CONFIRM);
+    world.relay.wait_for(2).await;
+    let second = code_sent_to(&world, "bert@example.com");
+    used_up().await;
+    // The budget bounds the codes, and so the guesses.
+    let shown = panel(world.fill(&peer, "BERT", F5, &[""]).await, CONFIRM);
+    assert_eq!(said(&shown), "No code was sent: asked for too often. Wait.");
+    for code in [&first, &second] {
+        panel(world.fill(&peer, "BERT", Enter, &[code]).await, CONFIRM);
+    }
     assert_eq!((world.counting("BERT").await, world.waiting().await.len()), (0, 0));
+    world.system.pass(10 * 60);
+    panel(world.fill(&peer, "BERT", F5, &[""]).await, CONFIRM);
+    world.relay.wait_for(3).await;
+    let third = code_sent_to(&world, "bert@example.com");
+    refused(world.fill(&peer, "BERT", Enter, &[&third]).await, Notice::Waiting);
+}
+
+#[tokio::test]
+async fn a_mistyped_address_is_taken_back() {
+    let world = open_world("approval").await;
+    let peer = world.abroad();
+    world.at_address(&peer).await;
+    panel(world.fill(&peer, "BERT", Enter, &["brt@example.com"]).await, CONFIRM);
+    world.relay.wait_for(1).await;
+    let code = code_sent_to(&world, "brt@example.com");
+    let shown = panel(world.fill(&peer, "BERT", F12, &[""]).await, ADDRESS);
+    let keyed = |line: &PanelLine| matches!(line, PanelLine::Field { value, .. } if value == "brt@example.com");
+    assert!(shown.lines.iter().any(keyed), "{shown:?}");
+    let contacts = async || world.store.user(user("BERT").unwrap()).await.unwrap().contacts;
+    assert!(contacts().await.is_empty());
+    assert_eq!(world.last_reason(Event::Enrolment).await, "contact-removed");
+    // Its code is good for nothing, neither there nor for another address.
+    panel(world.fill(&peer, "BERT", Enter, &["bert@example.com"]).await, CONFIRM);
+    world.relay.wait_for(2).await;
+    assert_eq!(said(&panel(world.fill(&peer, "BERT", Enter, &[&code]).await, CONFIRM)), "Code not correct.");
+    let code = code_sent_to(&world, "bert@example.com");
+    refused(world.fill(&peer, "BERT", Enter, &[&code]).await, Notice::Waiting);
+    // What waits is not taken back, whoever was at its code meanwhile.
+    let [contact] = contacts().await.try_into().unwrap();
+    let key = (user("BERT").unwrap(), contact.id);
+    assert!(!world.store.take_back_contact(key, world.change(), Vec::new()).await.unwrap());
+    assert_eq!(contacts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_administrator_s_contact_is_not_taken_back() {
+    let world = open_world("approval").await;
+    let bert = user("BERT").unwrap();
+    let new = NewContact { verified: false, ..vouched("bert@example.com") };
+    world.store.add_contact(bert.clone(), new, world.change(), Vec::new()).await.unwrap();
+    let peer = world.abroad();
+    world.at_address(&peer).await;
+    panel(world.fill(&peer, "BERT", Enter, &["bert@example.com"]).await, CONFIRM);
+    panel(world.fill(&peer, "BERT", F12, &[""]).await, ADDRESS);
+    assert_eq!(world.store.user(bert).await.unwrap().contacts.len(), 1);
+}
+
+#[tokio::test]
+async fn taking_addresses_back_floods_nobody() {
+    let world = open_world("approval").await;
+    world.set("send.per-contact", "3").await;
+    world.store.add_user("CARL".parse().unwrap(), false, String::new(), world.change()).await.unwrap();
+    let mut queued = 0;
+    // One address again and again, by two users, in whatever letters; then one address after the other.
+    let same = ["victim@example.net", "Victim@example.net"];
+    for (name, addresses) in [("BERT", same), ("CARL", same), ("CARL", ["one@example.net", "two@example.net"])] {
+        let peer = world.abroad();
+        panel(world.sign_on(&peer, user(name)).await, OFFER);
+        panel(world.fill(&peer, name, Enter, &["1", "", ""]).await, ADDRESS);
+        for round in 0..4 {
+            let shown = panel(world.fill(&peer, name, Enter, &[addresses[round % 2]]).await, CONFIRM);
+            if said(&shown).is_empty() {
+                queued += 1;
+            } else {
+                assert_eq!(said(&shown), "No code was sent: asked for too often. Wait.");
+            }
+            panel(world.fill(&peer, name, F12, &[""]).await, ADDRESS);
+        }
+    }
+    assert_eq!(queued, 6, "three to the address, and three to others on behalf of CARL");
+    world.relay.wait_for(6).await;
+    assert_eq!(world.relay.mails().iter().filter(|mail| mail.to.eq_ignore_ascii_case(same[0])).count(), 3);
+}
+
+#[tokio::test]
+async fn what_was_begun_a_day_ago_is_removed() {
+    let world = open_world("approval").await;
+    let bert = user("BERT").unwrap();
+    let left = async |name: &str| {
+        let owner = user(name).unwrap();
+        let contacts = world.store.user(owner.clone()).await.unwrap().contacts.len();
+        (contacts, world.store.factors(owner).await.unwrap().len())
+    };
+    let peer = world.abroad();
+    world.at_address(&peer).await;
+    panel(world.fill(&peer, "BERT", Enter, &["bert@example.com"]).await, CONFIRM);
+    panel(world.sign_on(&peer, user("BERT")).await, OFFER);
+    panel(world.fill(&peer, "BERT", Enter, &["", "", "1"]).await, APP);
+    // What an administrator added and nobody confirmed, and what waits for approval.
+    let new = NewContact { verified: false, ..vouched("admins@example.com") };
+    world.store.add_contact(bert.clone(), new, world.change(), Vec::new()).await.unwrap();
+    world.store.add_user("CARL".parse().unwrap(), false, String::new(), world.change()).await.unwrap();
+    let peer = world.abroad();
+    panel(world.sign_on(&peer, user("CARL")).await, OFFER);
+    let shown = panel(world.fill(&peer, "CARL", Enter, &["", "", "1"]).await, APP);
+    refused(world.fill(&peer, "CARL", Enter, &[&code_of(&shown, &world.system)]).await, Notice::Waiting);
+    world.guard.sweep().await.unwrap();
+    assert_eq!((left("BERT").await, left("CARL").await), ((2, 1), (0, 1)));
+    world.system.pass(24 * 60 * 60 + 1);
+    // Begun long ago, and gone on with a moment ago.
+    let peer = world.abroad();
+    world.at_address(&peer).await;
+    panel(world.fill(&peer, "BERT", Enter, &["bert@example.com"]).await, CONFIRM);
+    world.guard.sweep().await.unwrap();
+    assert_eq!((left("BERT").await, left("CARL").await), ((2, 0), (0, 1)));
+    assert_eq!(world.last_reason(Event::Enrolment).await, "factor-removed");
+    world.system.pass(15 * 60);
+    world.guard.sweep().await.unwrap();
+    assert_eq!((left("BERT").await, left("ANNA").await), ((1, 0), (1, 0)));
+    let gone = world.entries(Event::Enrolment).await.last().unwrap().entry.clone();
+    assert_eq!((gone.reason.as_deref(), gone.user.as_deref()), (Some("contact-removed"), Some("BERT")));
+    assert_eq!(gone.detail.as_deref(), Some("b***@example.com; begun, not finished"));
+    assert_eq!(world.store.user(bert).await.unwrap().contacts[0].address, "admins@example.com");
 }
 
 #[tokio::test]

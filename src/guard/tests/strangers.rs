@@ -169,6 +169,29 @@ async fn strangers_do_not_learn_who_is_registered() {
 }
 
 #[tokio::test]
+async fn the_budget_of_a_contact_does_not_tell_who_is_registered() {
+    let world = World::new().await;
+    for (name, value) in [("send.per-user", "20"), ("send.per-contact", "2"), ("send.per-contact-day", "3")] {
+        world.set(name, value).await;
+    }
+    let mut seen = Vec::new();
+    for (number, name) in [anna(), user("NOBODY")].into_iter().enumerate() {
+        let mut told = Vec::new();
+        for round in 0..2 {
+            for source in 0..4 {
+                let peer = world.stranger(&format!("198.51.1{round}{number}.{source}:1"));
+                told.push(matches!(world.sign_on(&peer, name.clone()).await, Verdict::Challenge(_)));
+            }
+            world.system.pass(600);
+        }
+        seen.push(told);
+    }
+    assert_eq!(seen[0], [true, true, false, false, true, false, false, false]);
+    assert_eq!(seen[1], seen[0]);
+    assert_eq!(world.last_reason(Event::PasscodeSent).await, "send-budget-of-contact");
+}
+
+#[tokio::test]
 async fn a_screen_without_a_passcode_takes_as_long_as_mails_and_fails_as_they_do() {
     let world = World::with(Manner::Silent).await;
     let peer = |number| world.stranger(&format!("198.51.100.{number}:1"));

@@ -28,6 +28,8 @@ fn mail(system: &System) -> impl FnMut(&Stationery, &Raised) -> Vec<Parcel> + Se
             challenge: None,
             user: String::new(),
             contact: None,
+            node: "gate-1".to_owned(),
+            address_mark: Vec::new(),
             destination: "o***@example.com".to_owned(),
             sealed: raised.headline().into_bytes(),
             at,
