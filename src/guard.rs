@@ -211,7 +211,8 @@ impl Guard {
     /// out now, or nothing can be recorded any more.
     pub async fn record(&self, peer: &Peer, report: Report) -> Option<Notice> {
         let guard = &*self.0;
-        match guard.take_report(peer, report).await {
+        // Boxed: all rules pass through it, and the task of the connection outlives it by hours.
+        match Box::pin(guard.take_report(peer, report)).await {
             Ok(notice) => notice,
             Err(error) => {
                 tracing::error!(connection = %peer.connection, %error, "a report was not recorded");
@@ -243,8 +244,7 @@ impl Guard {
         let failed = |error: store::Error, peer: &Peer| {
             tracing::error!(connection = %peer.connection, source = %peer.source, %error, "a connection was not recorded");
         };
-        // Boxed: all rules pass through it, and the task of a connection outlives it by hours.
-        let (entry, refused) = Box::pin(guard.arrival(&peer)).await.map_err(|error| {
+        let (entry, refused) = guard.arrival(&peer).await.map_err(|error| {
             failed(error, &peer);
             Notice::Unavailable
         })?;
