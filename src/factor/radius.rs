@@ -156,7 +156,7 @@ impl Client {
         self.settings.user_name.replace("{user-lower}", &user.to_lowercase()).replace("{user}", user)
     }
 
-    /// Asks the servers in order until one replies, or [`ASK_MAX`] is over; with a state, only the one it came from.
+    /// Asks the servers in order until one replies, or fifty seconds are over; with a state, only the one it came from.
     pub async fn ask(&self, request: Request<'_>) -> Outcome {
         tokio::time::timeout(ASK_MAX, self.ask_all(request)).await.unwrap_or_else(|_| {
             tracing::warn!(seconds = ASK_MAX.as_secs(), "no RADIUS server gave a reply in the time for all of them");
