@@ -20,6 +20,9 @@ pub enum Question {
     SignOn {
         /// The user named at the sign-on.
         user: Option<User>,
+        /// Whether the host has accepted a password of this user on this connection, since it showed its form last. A display
+        /// alone does not say so: keys bring up others, and a refused automatic sign-on does.
+        accepted: bool,
     },
     /// The user answered the prompt that is up.
     Answer {

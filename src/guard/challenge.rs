@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) proofs: Proofs,
     /// Whether nothing is sent now.
     pub(super) stopped: bool,
+    /// Whether nothing is sent for this sign-on, since the host has accepted no password.
+    unaccepted: bool,
 }
 
 impl Facts {
@@ -43,7 +45,19 @@ impl Facts {
         let Snapshot { rules, history, means, .. } = snapshot;
         let (standing, stopped) = (history.user, means.stopped);
         let proofs = Proofs::new(means, &rules, standing.as_ref(), &guard.judge);
-        Self { rules, standing, proofs, stopped }
+        Self { rules, standing, proofs, stopped, unaccepted: false }
+    }
+
+    /// The same for a terminal's sign-on: where the password comes first and the host has accepted none, nobody's telephone
+    /// or mailbox is troubled, by us or by a RADIUS server. A factor of the user's own can be asked for all the same.
+    pub(super) fn behind(mut self, peer: &Peer, attempt: &Attempt) -> Self {
+        if !peer.code_first && !attempt.can_enrol {
+            let reaches_out = |proof: &Proof| proof.factor().is_sent() || proof.factor() == Factor::Radius;
+            self.proofs.main.retain(|proof| !reaches_out(proof));
+            self.proofs.reserve.retain(|proof| !reaches_out(proof));
+            self.unaccepted = true;
+        }
+        self
     }
 }
 
@@ -431,7 +445,11 @@ impl Inner {
 
     /// Nothing can be asked for: no factor that can be used now.
     pub(super) async fn nothing_to_ask(&self, case: &Case<'_>, entry: Entry) -> Result<Verdict, Fault> {
-        let reason = if case.stopped { Opened::Stopped.code() } else { "no-factor-available" };
+        let reason = match (case.stopped, case.unaccepted) {
+            (true, _) => Opened::Stopped.code(),
+            (false, true) => "no-password-accepted",
+            (false, false) => "no-factor-available",
+        };
         self.store.append(Entry { outcome: Outcome::Denied, ..entry }.reason(reason)).await?;
         Ok(refuse(Notice::Unavailable))
     }

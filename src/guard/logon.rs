@@ -68,7 +68,7 @@ impl Inner {
                 (user.clone(), self.account(peer, user, &passcode).await)
             }
             // FTP has no sign-on without a password, and no key for another passcode.
-            Question::SignOn { user }
+            Question::SignOn { user, .. }
             | Question::Answer { user, answer: Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_) } => {
                 (user, Ok(refuse(Notice::Unavailable)))
             }

@@ -86,7 +86,12 @@ impl World {
     }
 
     async fn sign_on(&self, peer: &Peer, user: Option<User>) -> Verdict {
-        self.guard.answer(peer, Question::SignOn { user }).await
+        self.guard.answer(peer, Question::SignOn { user, accepted: true }).await
+    }
+
+    /// Signs on without a password that the host has accepted.
+    async fn name(&self, peer: &Peer, user: Option<User>) -> Verdict {
+        self.guard.answer(peer, Question::SignOn { user, accepted: false }).await
     }
 
     async fn key(&self, peer: &Peer, passcode: &Secret<String>) -> Verdict {
@@ -426,7 +431,7 @@ async fn a_repeat_window_covers_what_it_was_opened_for() {
     world.enter(&world.abroad()).await;
     let tasks = (0..50).map(|_| {
         let (guard, peer) = (world.guard.clone(), world.abroad());
-        tokio::spawn(async move { guard.answer(&peer, Question::SignOn { user: anna() }).await })
+        tokio::spawn(async move { guard.answer(&peer, Question::SignOn { user: anna(), accepted: true }).await })
     });
     let mut admitted = 0;
     for task in tasks.collect::<Vec<_>>() {

@@ -767,7 +767,7 @@ async fn questions_that_have_no_place_in_a_service_are_refused() {
         let ask = |question| ftp.guard.answer(&peer, question);
         let resend = Question::Answer { user: anna(), answer: Answer::Resend };
         let odd = match service {
-            Service::Ftp => [Question::SignOn { user: anna() }, resend],
+            Service::Ftp => [Question::SignOn { user: anna(), accepted: true }, resend],
             Service::Telnet => [
                 Question::Password { user: anna(), password: secret(PASSWORD) },
                 Question::Accepted { user: anna(), password: secret(PASSWORD) },

@@ -444,7 +444,7 @@ async fn nothing_of_a_talk_is_left_behind() {
     for leave in 0..3 {
         let peer = world.abroad();
         panel(world.sign_on(&peer, anna()).await, CHOICE);
-        assert_eq!(world.guard.0.talks.count(), 1);
+        assert_eq!(world.guard.0.talks.count(), 2, "what is asked, and that a password was accepted");
         match leave {
             0 => assert!(world.guard.record(&peer, Report::Cancelled { user: anna() }).await.is_none()),
             1 => world.guard.connection_closed(&peer, "client").await,
