@@ -7,14 +7,17 @@
 //!                                         └─ wrong ─▶ count, audit, alert ─▶ Wrong, Exhausted, Locked
 //! ```
 //!
-//! Invariants: a try is taken off before anything is judged, and given back only where nothing could be judged; what is right
+//! Invariants: a try is taken off before anything is judged, where no lock is in force and none would be if all those under way
+//! were wrong, and given back only where nothing could be judged; what is right
 //! counts only once the store has used it up, in one transaction with its audit entry.
+
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use policy::challenge::{Binding, mask};
 use policy::{
-    Attempt, Enforcement, Factor, Failure, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules, Secret,
-    Service, Settings, Standing, User, Verdict, decide,
+    Attempt, Enforcement, Factor, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules, Secret, Service,
+    Settings, Standing, User, Verdict, decide,
 };
 
 use super::proof::{Name, Proof, Proofs, asks};
@@ -23,10 +26,24 @@ use crate::audit::{Entry, Event, Outcome};
 use crate::delivery;
 use crate::factor::{Given, Judgement, radius};
 use crate::metrics;
-use crate::store::{self, Challenge, Contact, End, NewChallenge, Opened, Proven, Snapshot, State, Taken};
+use crate::store::{
+    self, Challenge, Consumed, Contact, End, NewChallenge, Opened, Proven, Snapshot, State, Take, Taken,
+};
 
 /// How many more tries a challenge has that a RADIUS server may answer with questions of its own.
 const RADIUS_TRIES: u8 = 2;
+
+/// How long anybody may take to judge an answer: less than a gate waits for the verdict.
+const JUDGE_MAX: Duration = Duration::from_secs(50);
+
+/// How long an answer waits for those before it to be judged, where one more could outrun a lock.
+const BUSY_PAUSES: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+];
 
 /// What bears on a sign-on or log-on besides who it is, all of one moment.
 #[derive(Debug)]
@@ -114,8 +131,10 @@ pub(super) enum Tried {
     Exhausted,
     /// It was right, but the challenge was used up a moment before.
     Used,
-    /// It was wrong, and the user or the source is locked now.
+    /// It was wrong, or not judged at all, and the user or the source is locked now.
     Locked,
+    /// It was not judged, since too many others are being judged; the challenge goes on as before.
+    Busy,
 }
 
 /// Why a challenge is made.
@@ -283,26 +302,53 @@ impl Inner {
     pub(super) async fn take_try(&self, case: &Case<'_>, current: &Challenge, given: Try<'_>) -> Result<Tried, Fault> {
         let Case { peer, attempt, user, .. } = *case;
         let connection = &*peer.binding(user);
-        let Some(taken) = self.store.take_try(attempt, connection).await? else {
-            // The challenge is not ended here: another try of it may be between its count and its comparison, and be right.
-            let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("no-tries-left");
-            self.store.append(of(entry, current)).await?;
-            return Ok(Tried::Exhausted);
+        let denied =
+            |reason| of(self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason(reason), current);
+        let mut pauses = BUSY_PAUSES.iter();
+        let taken = loop {
+            match self.store.take_try(attempt, connection).await? {
+                Take::Taken(taken) => break taken,
+                Take::Nothing => {
+                    // The challenge is not ended here: another try of it may be between its count and its comparison, and be
+                    // right.
+                    self.store.append(denied("no-tries-left")).await?;
+                    return Ok(Tried::Exhausted);
+                }
+                Take::Locked(reason) => {
+                    let entry = Some(denied(reason.code()));
+                    self.store.end_challenge(current.id.clone(), End::Exhausted, false, entry).await?;
+                    return Ok(Tried::Locked);
+                }
+                // Nothing was evaluated and nothing is used up, so that no entry is due.
+                Take::Busy => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => return Ok(Tried::Busy),
+                },
+            }
         };
         let challenge = &taken.challenge;
         let entry = |outcome, reason: &str| {
             of(self.entry_of(peer, attempt, Event::Passcode, outcome).reason(reason), challenge)
         };
         let mut reason = "passcode-wrong";
-        let (by, judged) = self.judge(case, &taken, given).await?;
+        // What comes later lets nobody in, since the gate has given up, and may use nothing up and open no window.
+        let judging = tokio::time::timeout(JUDGE_MAX, self.judge(case, &taken, given));
+        let (by, judged) = judging.await.unwrap_or(Ok((challenge.factor, Judged::Unjudged("answer-too-late"))))?;
         match judged {
             Judged::Right(proven) => {
                 let right = Entry { factor: Some(by.as_str().to_owned()), ..entry(Outcome::Allowed, "passcode-right") };
-                if self.store.consume(challenge.id.clone(), proven, attempt.clone(), right).await? {
-                    return Ok(Tried::Right);
-                }
-                self.store.append(entry(Outcome::Denied, "passcode-used")).await?;
-                return Ok(Tried::Used);
+                return Ok(match self.store.consume(&taken, proven, attempt.clone(), right).await? {
+                    Consumed::Now => Tried::Right,
+                    Consumed::Before => {
+                        self.store.append(entry(Outcome::Denied, "passcode-used")).await?;
+                        Tried::Used
+                    }
+                    Consumed::Locked(reason) => {
+                        let entry = Some(entry(Outcome::Denied, reason.code()));
+                        self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, entry).await?;
+                        Tried::Locked
+                    }
+                });
             }
             Judged::More(state, text) if challenge.tries_left > 0 => {
                 self.store.append(entry(Outcome::Challenged, "radius-challenge")).await?;
@@ -310,14 +356,14 @@ impl Inner {
             }
             Judged::Unjudged(code) => {
                 tracing::error!(connection = %peer.connection, %user, code, "an answer could not be judged");
-                self.store.give_back_try(challenge.id.clone(), entry(Outcome::Failed, code)).await?;
+                self.store.give_back_try(&taken, entry(Outcome::Failed, code)).await?;
                 return Ok(Tried::Unjudged);
             }
             Judged::Replayed => reason = "passcode-replayed",
             Judged::Wrong | Judged::More(..) => {}
         }
         let wrong = entry(Outcome::Denied, reason).detail(&format!("{} tries left", challenge.tries_left));
-        let locked = self.store.count_failure(attempt.clone(), Failure::Passcode, wrong).await?;
+        let locked = self.store.count_try(&taken, attempt.clone(), wrong).await?;
         if given.answer.is_some() {
             self.alert(case, challenge).await;
         }

@@ -484,7 +484,7 @@ impl<'a> LogOn<'a> {
                 Ok(true)
             }
             // FTP has no way to ask back.
-            Tried::Wrong(_) | Tried::Replayed(_) | Tried::More(..) | Tried::Unjudged => Ok(false),
+            Tried::Wrong(_) | Tried::Replayed(_) | Tried::More(..) | Tried::Unjudged | Tried::Busy => Ok(false),
             Tried::Exhausted | Tried::Used | Tried::Locked => {
                 self.turn.forget();
                 Ok(false)

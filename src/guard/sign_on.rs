@@ -289,6 +289,7 @@ impl Inner {
                 self.store.end_challenge(current.id.clone(), End::Cancelled, false, None).await?;
                 self.elsewhere(case, &others).await?
             }
+            Tried::Busy => plain(current, Some(Message::Busy)),
             Tried::Exhausted => refuse(Notice::Exhausted),
             Tried::Used | Tried::Locked => refuse(Notice::Refused),
         })

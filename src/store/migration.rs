@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0020.sql"),
     include_str!("migrations/0030.sql"),
+    include_str!("migrations/0040.sql"),
 ];
 
 /// The newest schema that this program knows.

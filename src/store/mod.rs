@@ -20,6 +20,7 @@ mod contact;
 mod emergency;
 mod enrolment;
 mod factor;
+mod flight;
 mod hostcheck;
 mod import;
 mod inspect;
@@ -52,7 +53,7 @@ use crate::system::Stopwatch;
 
 pub use audit::{Filter, Part, Reading, SinkState, Stub};
 pub use carrier::Carrier;
-pub use challenge::{Challenge, End, Fate, Latest, NewChallenge, Opened, Proven, Sent, Taken};
+pub use challenge::{Challenge, Consumed, End, Fate, Latest, NewChallenge, Opened, Proven, Sent, Take, Taken};
 pub use contact::{Confirmed, Contact, NewContact};
 pub use emergency::{OneTimeCode, Override};
 pub use enrolment::{Own, PendingEnrolment, Removal, Ticket, Waiting};
