@@ -351,32 +351,54 @@ impl Inner {
                 });
             }
             Judged::More(state, text) if challenge.tries_left > 0 => {
-                self.store.append(entry(Outcome::Challenged, "radius-challenge")).await?;
+                let entry = entry(Outcome::Challenged, "radius-challenge");
+                // A server asks its question of anybody, once. Whoever is asked again has not given what it wanted.
+                if given.state.is_some() && self.missed(case, &taken, entry.clone()).await? {
+                    self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, None).await?;
+                    return Ok(Tried::Locked);
+                } else if given.state.is_none() {
+                    self.store.settle_try(&taken, entry).await?;
+                }
                 return Ok(Tried::More(taken.challenge, state, text));
             }
             Judged::Unjudged(code) => {
                 tracing::error!(connection = %peer.connection, %user, code, "an answer could not be judged");
-                self.store.give_back_try(&taken, entry(Outcome::Failed, code)).await?;
+                let entry = entry(Outcome::Failed, code);
+                if challenge.factor == Factor::Radius && !matches!(code, "radius-not-configured") {
+                    // The user's telephone may have rung, and nobody said yes.
+                    self.missed(case, &taken, entry).await?;
+                } else {
+                    self.store.give_back_try(&taken, entry).await?;
+                }
                 return Ok(Tried::Unjudged);
             }
             Judged::Replayed => reason = "passcode-replayed",
             Judged::Wrong | Judged::More(..) => {}
         }
         let wrong = entry(Outcome::Denied, reason).detail(&format!("{} tries left", challenge.tries_left));
-        let locked = self.store.count_try(&taken, attempt.clone(), wrong).await?;
-        if given.answer.is_some() {
-            self.alert(case, challenge).await;
-        }
+        let locked = if given.answer.is_some() {
+            self.missed(case, &taken, wrong).await?
+        } else {
+            let locked = self.store.count_try(&taken, attempt.clone(), wrong).await?;
+            locked && case.rules.enforcement(attempt) == Enforcement::Enforce
+        };
         if challenge.tries_left == 0 {
             let entry = entry(Outcome::Denied, "tries-used-up");
             self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, Some(entry)).await?;
             return Ok(Tried::Exhausted);
         }
-        if locked && case.rules.enforcement(attempt) == Enforcement::Enforce {
+        if locked {
             self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, None).await?;
             return Ok(Tried::Locked);
         }
         Ok(if reason == "passcode-replayed" { Tried::Replayed(taken.challenge) } else { Tried::Wrong(taken.challenge) })
+    }
+
+    /// Counts a try that was not right, and has those told whom it concerns: whether somebody is locked now and stays out.
+    async fn missed(&self, case: &Case<'_>, taken: &Taken, entry: Entry) -> Result<bool, Fault> {
+        let locked = self.store.count_try(taken, case.attempt.clone(), entry).await?;
+        self.alert(case, &taken.challenge).await;
+        Ok(locked && case.rules.enforcement(case.attempt) == Enforcement::Enforce)
     }
 
     /// Judges what was keyed at a challenge, and by which factor. Writes nothing.

@@ -469,6 +469,19 @@ impl Store {
         self.write(move |connection| count(connection, &attempt, failure, &entry)).await
     }
 
+    /// A try was judged, and neither right nor wrong: it stays taken.
+    ///
+    /// # Errors
+    /// Where the store does not answer; the try stays under way for a while then.
+    pub async fn settle_try(&self, taken: &Taken, entry: Entry) -> Result<(), Error> {
+        let number = taken.number;
+        self.write(move |connection| {
+            flight::end(connection, number)?;
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
     /// Counts a try as [`Store::count_failure`] does: it was judged, and wrong.
     ///
     /// # Errors
@@ -578,8 +591,10 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
     let source = source_key(new.attempt.source);
     let user = new.user.as_str();
     let contact = new.parcel.as_ref().and_then(|parcel| parcel.contact);
-    if new.challenge.factor.is_sent() {
-        if sender::is_stopped(connection)? {
+    // A RADIUS server may ring the user's telephone for each answer, whatever it is: as much of a flood as messages of ours.
+    let reaches_out = new.challenge.factor.is_sent() || new.challenge.factor == Factor::Radius;
+    if reaches_out {
+        if new.challenge.factor.is_sent() && sender::is_stopped(connection)? {
             return Ok(Opened::Stopped);
         }
         let sent = sent(connection, user, &source, contact, settings, now)?;
@@ -620,7 +635,7 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
             new.challenge.factor.as_str(),
             new.challenge.own
         ])?;
-    if !new.challenge.factor.is_sent() {
+    if !reaches_out {
         return Ok(Opened::Open);
     }
     connection
