@@ -696,6 +696,15 @@ fn sent(
     })
 }
 
+/// Ends whatever a right answer of `user` opened until now: the repeat windows, and the windows of FTP, which are good only as
+/// long as their challenge counts as used.
+pub(super) fn end_windows(connection: &Connection, user: &User) -> Result<(), Error> {
+    connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+    connection
+        .execute("UPDATE challenges SET state = 'cancelled' WHERE user = ?1 AND state = 'used'", [user.as_str()])?;
+    Ok(())
+}
+
 pub(super) fn end_open(connection: &Connection, which: &'static str, key: &str, end: End) -> Result<(), Error> {
     connection
         .prepare_cached(&format!("UPDATE challenges SET state = ?2 WHERE {which} AND state = 'open'"))?
