@@ -314,7 +314,7 @@ impl Inner {
     async fn answer(self: &Arc<Self>, peer: &Peer, question: Question) -> Verdict {
         // Before anything is used up: what cannot lead to Admit need not begin.
         if let Some(late) = self.witnesses.get().and_then(|witnesses| witnesses.late(self.system.now())) {
-            let (Question::SignOn { user }
+            let (Question::SignOn { user, .. }
             | Question::Answer { user, .. }
             | Question::Password { user, .. }
             | Question::Accepted { user, .. }) = question;
@@ -324,7 +324,13 @@ impl Inner {
             return self.log_on(peer, question).await;
         }
         let (user, answer) = match question {
-            Question::SignOn { user } => (user, None),
+            Question::SignOn { user, accepted } => {
+                self.talks.end(&peer.connection);
+                if let Some(user) = user.as_ref().filter(|_| accepted) {
+                    self.talks.accept(&peer.connection, user);
+                }
+                (user, None)
+            }
             Question::Answer { user, answer } => (user, Some(answer)),
             // Terminals show their passwords to the host alone.
             Question::Password { .. } | Question::Accepted { .. } => return refuse(Notice::Unavailable),
@@ -432,6 +438,7 @@ impl Inner {
 
     fn attempt(&self, peer: &Peer, user: Option<User>) -> Attempt {
         let at = self.system.now();
+        let accepted = self.talks.has_accepted(&peer.connection, user.as_ref());
         Attempt {
             user,
             source: peer.source.ip().to_canonical(),
@@ -440,7 +447,7 @@ impl Inner {
             at,
             local: at.to_zoned(self.names.time_zone.clone()).datetime(),
             certificate: peer.certificate.get().copied(),
-            can_enrol: peer.service == Service::Telnet && !peer.code_first,
+            can_enrol: peer.service == Service::Telnet && !peer.code_first && accepted,
         }
     }
 

@@ -73,7 +73,7 @@ pub enum Done {
     ToClient(Bytes),
     /// One write to the host.
     ToHost(Bytes),
-    /// A question: `signon ANNA`, `answer ANNA passcode 123456`, `answer ANNA resend`; `-` for nobody.
+    /// A question: `signon ANNA`, `named ANNA` where the host has accepted no password, `answer ANNA passcode 123456`, `answer ANNA resend`; `-` for nobody.
     Ask(String),
     /// A report: `accepted ANNA`, `refused ANNA`, `cancelled ANNA`, `unknown-display`, `suspicious`.
     Tell(String),
@@ -89,7 +89,10 @@ impl Done {
         match action {
             Action::ToClient(bytes) => Self::ToClient(bytes.clone()),
             Action::ToHost(bytes) => Self::ToHost(bytes.clone()),
-            Action::Ask(Question::SignOn { user }) => Self::Ask(format!("signon {}", name(user))),
+            Action::Ask(Question::SignOn { user: user @ Some(_), accepted: false }) => {
+                Self::Ask(format!("named {}", name(user)))
+            }
+            Action::Ask(Question::SignOn { user, .. }) => Self::Ask(format!("signon {}", name(user))),
             Action::Ask(Question::Answer { user, answer }) => Self::Ask(match answer {
                 policy::Answer::Passcode(code) => format!("answer {} passcode {}", name(user), code.expose()),
                 policy::Answer::Resend => format!("answer {} resend", name(user)),

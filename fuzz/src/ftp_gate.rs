@@ -494,7 +494,7 @@ pub fn asked_as(question: &Question) -> String {
         Question::Answer { user, answer: Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_) } => {
             format!("=>? answer {} by a terminal's key", user_name(user))
         }
-        Question::SignOn { user } => format!("=>? signon {}", user_name(user)),
+        Question::SignOn { user, .. } => format!("=>? signon {}", user_name(user)),
     }
 }
 

@@ -124,7 +124,7 @@ pub struct Attempt {
     pub local: DateTime,
     /// The certificate that the client showed and proved to own.
     pub certificate: Option<Fingerprint>,
-    /// Whether it can lead to enrolment: at a terminal, behind a password that the host has accepted.
+    /// Whether it can lead to enrolment: at a terminal, behind a password that the host has accepted on this connection.
     pub can_enrol: bool,
 }
 

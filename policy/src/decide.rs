@@ -292,7 +292,7 @@ pub fn may_enrol(rules: &Rules, attempt: &Attempt, user: Option<&Standing>) -> R
         return Err("enrolment.guard is network, and the network is not marked for enrolment");
     }
     if !attempt.can_enrol {
-        return Err("enrolment is for terminals, where the host sees the password first");
+        return Err("enrolment is for terminals, behind a password that the host has accepted");
     }
     Ok(())
 }

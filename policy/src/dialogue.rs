@@ -20,6 +20,9 @@ pub enum Question {
     SignOn {
         /// The user named at the sign-on.
         user: Option<User>,
+        /// Whether the host has accepted a password of this user on this connection, since it showed its form last. A display
+        /// alone does not say so: keys bring up others, and a refused automatic sign-on does.
+        accepted: bool,
     },
     /// The user answered the prompt that is up.
     Answer {
@@ -313,6 +316,8 @@ pub enum Message {
     Again,
     /// The user's own contacts are shown once the passcode was right.
     MaintainNext,
+    /// Others are being judged, and this one was not.
+    Busy,
 }
 
 impl Message {
@@ -328,6 +333,7 @@ impl Message {
             Self::OtherSignOn => "That passcode is for another sign-on. Key the one with the letter shown here.",
             Self::Replayed => "That passcode was used before. Wait for the next one.",
             Self::Again => "Too late. Key it once more.",
+            Self::Busy => "Too many answers at once. Wait a moment, and key it again.",
             Self::MaintainNext => "Key the passcode. Then the contacts are shown.",
         }
     }

@@ -82,7 +82,7 @@ enum After {
     /// What is held.
     Open,
     /// The operator's record that waits (code first).
-    Submit { record: Secret<Vec<u8>>, layout: Layout, password: bool },
+    Submit { record: Secret<Vec<u8>>, layout: Layout, password: bool, entered: bool },
     /// The terminal type of a printer session.
     Printer(Bytes),
 }
@@ -96,6 +96,8 @@ struct Released {
     admitted: bool,
     /// A password went with it: what the host does is an answer to that password.
     password: bool,
+    /// It came by a key that signs on. Other keys can bring up another display whatever the password is.
+    entered: bool,
     /// It can only have left the form, for a job that was admitted before.
     leaves: bool,
     /// The host has sent a query since.
@@ -144,6 +146,8 @@ pub struct Gate {
     negotiation: Negotiation,
     /// Who signed on last on this connection and is not yet admitted.
     user: Option<User>,
+    /// Whose password is with the host, which has not said yet what it is worth; `Some(None)`: nobody's who is named.
+    guess: Option<Option<User>>,
     /// Layouts of the forms that this connection showed before anybody was admitted.
     learned: Vec<Layout>,
     /// Somebody was admitted on this connection, now or before.
@@ -195,6 +199,7 @@ impl Gate {
             started: false,
             negotiation: Negotiation::new(),
             user: None,
+            guess: None,
             learned: Vec::new(),
             admitted: false,
             ahead: 0,
@@ -315,10 +320,7 @@ impl Gate {
                 }
                 _ => Ok(()),
             },
-            Event::ClientClosed => {
-                self.abandon(out);
-                Err(Close::Client)
-            }
+            Event::ClientClosed => Err(Close::Client),
             Event::HostClosed => match self.state {
                 // The farewell stays readable.
                 State::Leaving { .. } => Ok(()),
@@ -328,13 +330,9 @@ impl Gate {
                 | State::Prompting { .. }
                 | State::Open
                 | State::Printing
-                | State::Closed => {
-                    self.abandon(out);
-                    Err(Close::Host)
-                }
+                | State::Closed => Err(Close::Host),
             },
             Event::End(notice) => {
-                self.abandon(out);
                 self.leave(notice, Close::by(notice), now, out);
                 Ok(())
             }
@@ -410,7 +408,7 @@ impl Gate {
                 self.negotiation.terminal_type(body, &self.settings)
             }
             Unit::Subnegotiation { option: option::NEW_ENVIRON, ref body } => {
-                self.negotiation.environ(body, &self.settings)
+                self.negotiation.environ(body, &self.settings, self.started)
             }
             Unit::Subnegotiation { .. } if open => Filtered::Pass(frame.wire),
             Unit::Subnegotiation { .. } => Filtered::Drop,
@@ -428,7 +426,7 @@ impl Gate {
                 if !matches!(self.state, State::Locked { .. }) {
                     return Err(Close::Forbidden("printer session at this point"));
                 }
-                self.ask(Question::SignOn { user: None }, After::Printer(wire), now, out);
+                self.ask(Question::SignOn { user: None, accepted: false }, After::Printer(wire), now, out);
             }
         }
         Ok(())
@@ -484,13 +482,14 @@ impl Gate {
                 self.state = State::Open;
                 self.release(now, out)
             }
-            After::Submit { record, layout, password } => {
+            After::Submit { record, layout, password, entered } => {
                 out.push(Action::ToHost(Bytes::copy_from_slice(record.expose())));
                 let deadline = soon(now, self.settings.limits.reply);
                 self.state = State::Released(Released {
                     layout,
                     admitted: true,
                     password,
+                    entered,
                     leaves: false,
                     queried: false,
                     deadline,
@@ -499,6 +498,8 @@ impl Gate {
                 self.release(now, out)
             }
             After::Printer(wire) => {
+                // What the password of a printer is worth its start-up record tells, and nobody is shown anything.
+                let _ = self.negotiation.take_guess();
                 out.push(Action::ToHost(wire));
                 self.state = State::Printing;
                 self.release(now, out)
@@ -521,11 +522,7 @@ impl Gate {
             State::Locked { .. } if self.started => Err(Close::Timeout("the sign-on")),
             State::Locked { .. } => Err(Close::Timeout("the negotiation")),
             State::Released(released) if released.settling => self.settle_released(released, now, out),
-            State::Released(released) => {
-                self.state = State::Released(released);
-                self.abandon(out);
-                Err(Close::Timeout("the host's reply to the sign-on"))
-            }
+            State::Released(_) => Err(Close::Timeout("the host's reply to the sign-on")),
             State::Held { .. } => {
                 self.leave(Notice::Unavailable, Close::Timeout("the decision"), now, out);
                 Ok(())
@@ -604,14 +601,15 @@ impl Gate {
     }
 
     /// Reports a password that went to the host and whose answer nobody waits for: it counts there, so it counts here.
-    fn abandon(&self, out: &mut Vec<Action>) {
-        if let State::Released(Released { password: true, admitted: false, .. }) = self.state {
-            out.push(Action::Tell(Report::Abandoned { user: self.user.clone() }));
+    fn abandon(&mut self, out: &mut Vec<Action>) {
+        if let Some(user) = self.guess.take().or_else(|| self.negotiation.take_guess()) {
+            out.push(Action::Tell(Report::Abandoned { user }));
         }
     }
 
     /// Says farewell, where there is a screen to say it on, and ends the connection once it was read.
     fn leave(&mut self, notice: Notice, close: Close, now: Instant, out: &mut Vec<Action>) {
+        self.abandon(out);
         self.forget();
         if !self.started || matches!(self.state, State::Printing) {
             self.close(close, out);
@@ -623,6 +621,8 @@ impl Gate {
     }
 
     fn close(&mut self, close: Close, out: &mut Vec<Action>) {
+        // However a connection ends: a record that cannot be read must be no way to guess without being counted.
+        self.abandon(out);
         self.state = State::Closed;
         self.asked = false;
         self.forget();

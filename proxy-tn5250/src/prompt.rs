@@ -290,7 +290,8 @@ const fn color(message: Message) -> u8 {
         | Message::ResendRefused
         | Message::OtherSignOn
         | Message::Replayed
-        | Message::Again => RED,
+        | Message::Again
+        | Message::Busy => RED,
         Message::Renewed | Message::Resent | Message::MaintainNext => WHITE,
     }
 }
@@ -417,7 +418,7 @@ mod tests {
     use crate::screen::{Read, Screen};
     use crate::{input, record};
 
-    const MESSAGES: [Message; 9] = [
+    const MESSAGES: [Message; 10] = [
         Message::Wrong,
         Message::Malformed,
         Message::Renewed,
@@ -426,6 +427,7 @@ mod tests {
         Message::OtherSignOn,
         Message::Replayed,
         Message::Again,
+        Message::Busy,
         Message::MaintainNext,
     ];
     const NOTICES: [Notice; 8] = [

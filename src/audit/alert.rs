@@ -147,7 +147,7 @@ pub fn sign(entry: &Entry) -> Option<Sign> {
             let whose = entry.user.as_deref().unwrap_or("operators");
             found(AlertKind::CodeBombing, format!("messages about {whose}"), format!("{reason}: {detail}"))
         }
-        Event::Passcode if entry.outcome == Outcome::Denied && detail.ends_with(PASSWORD_KNOWN) => {
+        Event::Passcode if entry.outcome != Outcome::Allowed && detail.ends_with(PASSWORD_KNOWN) => {
             let what = format!("{} at {} from {}", user(), entry.host.as_deref().unwrap_or_default(), source());
             found(AlertKind::PasswordKnown, format!("user {}", user()), what)
         }

@@ -7,14 +7,17 @@
 //!                                         └─ wrong ─▶ count, audit, alert ─▶ Wrong, Exhausted, Locked
 //! ```
 //!
-//! Invariants: a try is taken off before anything is judged, and given back only where nothing could be judged; what is right
+//! Invariants: a try is taken off before anything is judged, where no lock is in force and none would be if all those under way
+//! were wrong, and given back only where nothing could be judged; what is right
 //! counts only once the store has used it up, in one transaction with its audit entry.
+
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use policy::challenge::{Binding, mask};
 use policy::{
-    Attempt, Enforcement, Factor, Failure, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules, Secret,
-    Service, Settings, Standing, User, Verdict, decide,
+    Attempt, Enforcement, Factor, Heading, Keys, Message, Notice, PasscodePrompt, Prompt, Rules, Secret, Service,
+    Settings, Standing, User, Verdict, decide,
 };
 
 use super::proof::{Name, Proof, Proofs, asks};
@@ -24,10 +27,24 @@ use crate::audit::{Entry, Event, Outcome};
 use crate::delivery;
 use crate::factor::{Given, Judgement, radius};
 use crate::metrics;
-use crate::store::{self, Challenge, Contact, End, NewChallenge, Opened, Proven, Snapshot, State, Taken};
+use crate::store::{
+    self, Challenge, Consumed, Contact, End, NewChallenge, Opened, Proven, Snapshot, State, Take, Taken,
+};
 
 /// How many more tries a challenge has that a RADIUS server may answer with questions of its own.
 const RADIUS_TRIES: u8 = 2;
+
+/// How long anybody may take to judge an answer: less than a gate waits for the verdict.
+const JUDGE_MAX: Duration = Duration::from_secs(50);
+
+/// How long an answer waits for those before it to be judged, where one more could outrun a lock.
+const BUSY_PAUSES: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+];
 
 /// What bears on a sign-on or log-on besides who it is, all of one moment.
 #[derive(Debug)]
@@ -37,6 +54,8 @@ pub(super) struct Facts {
     pub(super) proofs: Proofs,
     /// Whether nothing is sent now.
     pub(super) stopped: bool,
+    /// Whether nothing is sent for this sign-on, since the host has accepted no password.
+    unaccepted: bool,
 }
 
 impl Facts {
@@ -44,7 +63,19 @@ impl Facts {
         let Snapshot { rules, history, means, .. } = snapshot;
         let (standing, stopped) = (history.user, means.stopped);
         let proofs = Proofs::new(means, &rules, standing.as_ref(), &guard.judge);
-        Self { rules, standing, proofs, stopped }
+        Self { rules, standing, proofs, stopped, unaccepted: false }
+    }
+
+    /// The same for a terminal's sign-on: where the password comes first and the host has accepted none, nobody's telephone
+    /// or mailbox is troubled, by us or by a RADIUS server. A factor of the user's own can be asked for all the same.
+    pub(super) fn behind(mut self, peer: &Peer, attempt: &Attempt) -> Self {
+        if !peer.code_first && !attempt.can_enrol {
+            let reaches_out = |proof: &Proof| proof.factor().is_sent() || proof.factor() == Factor::Radius;
+            self.proofs.main.retain(|proof| !reaches_out(proof));
+            self.proofs.reserve.retain(|proof| !reaches_out(proof));
+            self.unaccepted = true;
+        }
+        self
     }
 }
 
@@ -101,8 +132,10 @@ pub(super) enum Tried {
     Exhausted,
     /// It was right, but the challenge was used up a moment before.
     Used,
-    /// It was wrong, and the user or the source is locked now.
+    /// It was wrong, or not judged at all, and the user or the source is locked now.
     Locked,
+    /// It was not judged, since too many others are being judged; the challenge goes on as before.
+    Busy,
 }
 
 /// Why a challenge is made.
@@ -270,57 +303,114 @@ impl Inner {
     pub(super) async fn take_try(&self, case: &Case<'_>, current: &Challenge, given: Try<'_>) -> Result<Tried, Fault> {
         let Case { peer, attempt, user, .. } = *case;
         let connection = &*peer.binding(user);
-        let Some(taken) = self.store.take_try(attempt, connection).await? else {
-            // The challenge is not ended here: another try of it may be between its count and its comparison, and be right.
-            let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("no-tries-left");
-            self.store.append(of(entry, current)).await?;
-            return Ok(Tried::Exhausted);
+        let denied =
+            |reason| of(self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason(reason), current);
+        let mut pauses = BUSY_PAUSES.iter();
+        let taken = loop {
+            match self.store.take_try(attempt, connection).await? {
+                Take::Taken(taken) => break taken,
+                Take::Nothing => {
+                    // The challenge is not ended here: another try of it may be between its count and its comparison, and be
+                    // right.
+                    self.store.append(denied("no-tries-left")).await?;
+                    return Ok(Tried::Exhausted);
+                }
+                Take::Locked(reason) => {
+                    let entry = Some(denied(reason.code()));
+                    self.store.end_challenge(current.id.clone(), End::Exhausted, false, entry).await?;
+                    return Ok(Tried::Locked);
+                }
+                // Nothing was evaluated and nothing is used up, so that no entry is due.
+                Take::Busy => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => return Ok(Tried::Busy),
+                },
+            }
         };
         let challenge = &taken.challenge;
         let entry = |outcome, reason: &str| {
             of(self.entry_of(peer, attempt, Event::Passcode, outcome).reason(reason), challenge)
         };
         let mut reason = "passcode-wrong";
-        let (by, judged) = self.judge(case, &taken, given).await?;
+        // What comes later lets nobody in, since the gate has given up, and may use nothing up and open no window.
+        let judging = tokio::time::timeout(JUDGE_MAX, self.judge(case, &taken, given));
+        let (by, judged) = judging.await.unwrap_or(Ok((challenge.factor, Judged::Unjudged("answer-too-late"))))?;
         match judged {
             Judged::Right(proven) => {
                 let right = Entry { factor: Some(by.as_str().to_owned()), ..entry(Outcome::Allowed, "passcode-right") };
-                if self.store.consume(challenge.id.clone(), proven, attempt.clone(), right).await? {
-                    return Ok(Tried::Right);
-                }
-                self.store.append(entry(Outcome::Denied, "passcode-used")).await?;
-                return Ok(Tried::Used);
+                return Ok(match self.store.consume(&taken, proven, attempt.clone(), right).await? {
+                    Consumed::Now => Tried::Right,
+                    Consumed::Before => {
+                        self.store.append(entry(Outcome::Denied, "passcode-used")).await?;
+                        Tried::Used
+                    }
+                    Consumed::Locked(reason) => {
+                        let entry = Some(entry(Outcome::Denied, reason.code()));
+                        self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, entry).await?;
+                        Tried::Locked
+                    }
+                });
             }
             Judged::More(state, text) if challenge.tries_left > 0 => {
-                self.store.append(entry(Outcome::Challenged, "radius-challenge")).await?;
+                let entry = entry(Outcome::Challenged, "radius-challenge");
+                // A server asks its question of anybody, once. Whoever is asked again has not given what it wanted.
+                if given.state.is_some() && self.missed(case, &taken, entry.clone()).await? {
+                    self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, None).await?;
+                    return Ok(Tried::Locked);
+                } else if given.state.is_none() {
+                    self.store.settle_try(&taken, entry).await?;
+                }
                 return Ok(Tried::More(taken.challenge, state, text));
             }
             Judged::Unjudged(code) => {
                 tracing::error!(connection = %peer.connection, %user, code, "an answer could not be judged");
-                self.store.give_back_try(challenge.id.clone(), entry(Outcome::Failed, code)).await?;
+                let entry = entry(Outcome::Failed, code);
+                if challenge.factor == Factor::Radius && !matches!(code, "radius-not-configured") {
+                    // The user's telephone may have rung, and nobody said yes.
+                    self.missed(case, &taken, entry).await?;
+                } else {
+                    self.store.give_back_try(&taken, entry).await?;
+                }
                 return Ok(Tried::Unjudged);
             }
             Judged::Replayed => reason = "passcode-replayed",
             Judged::Wrong | Judged::More(..) => {}
         }
-        let is_known = given.answer.is_some() && tells_of_the_password(case, challenge);
-        let left = format!("{} tries left", challenge.tries_left);
-        let detail = if is_known { format!("{left}; {PASSWORD_KNOWN}") } else { left };
-        let wrong = entry(Outcome::Denied, reason).detail(&detail);
-        let locked = self.store.count_failure(attempt.clone(), Failure::Passcode, wrong).await?;
-        if is_known && let Err(error) = self.post.tell(user, delivery::Notice::Alert(attempt)).await {
-            tracing::error!(connection = %peer.connection, %user, %error, "the user was not told of a wrong passcode");
-        }
+        let wrong = entry(Outcome::Denied, reason).detail(&format!("{} tries left", challenge.tries_left));
+        let locked = if given.answer.is_some() {
+            self.missed(case, &taken, wrong).await?
+        } else {
+            let locked = self.store.count_try(&taken, attempt.clone(), wrong).await?;
+            locked && case.rules.enforcement(attempt) == Enforcement::Enforce
+        };
         if challenge.tries_left == 0 {
             let entry = entry(Outcome::Denied, "tries-used-up");
             self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, Some(entry)).await?;
             return Ok(Tried::Exhausted);
         }
-        if locked && case.rules.enforcement(attempt) == Enforcement::Enforce {
+        if locked {
             self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, None).await?;
             return Ok(Tried::Locked);
         }
         Ok(if reason == "passcode-replayed" { Tried::Replayed(taken.challenge) } else { Tried::Wrong(taken.challenge) })
+    }
+
+    /// Counts a try that was not right, and has those told whom it concerns: whether somebody is locked now and stays out.
+    async fn missed(&self, case: &Case<'_>, taken: &Taken, entry: Entry) -> Result<bool, Fault> {
+        let Case { peer, attempt, user, .. } = *case;
+        let is_known = tells_of_the_password(case, &taken.challenge);
+        let entry = if is_known {
+            let detail = entry.detail.as_deref().unwrap_or_default();
+            let detail = format!("{detail}; {PASSWORD_KNOWN}");
+            entry.detail(&detail)
+        } else {
+            entry
+        };
+        let locked = self.store.count_try(taken, attempt.clone(), entry).await?;
+        if is_known && let Err(error) = self.post.tell(user, delivery::Notice::Alert(attempt)).await {
+            tracing::error!(connection = %peer.connection, %user, %error, "the user was not told of a wrong passcode");
+        }
+        Ok(locked && case.rules.enforcement(case.attempt) == Enforcement::Enforce)
     }
 
     /// Judges what was keyed at a challenge, and by which factor. Writes nothing.
@@ -420,7 +510,11 @@ impl Inner {
 
     /// Nothing can be asked for: no factor that can be used now.
     pub(super) async fn nothing_to_ask(&self, case: &Case<'_>, entry: Entry) -> Result<Verdict, Fault> {
-        let reason = if case.stopped { Opened::Stopped.code() } else { "no-factor-available" };
+        let reason = match (case.stopped, case.unaccepted) {
+            (true, _) => Opened::Stopped.code(),
+            (false, true) => "no-password-accepted",
+            (false, false) => "no-factor-available",
+        };
         self.store.append(Entry { outcome: Outcome::Denied, ..entry }.reason(reason)).await?;
         Ok(refuse(Notice::Unavailable))
     }

@@ -27,8 +27,8 @@ use jiff::SignedDuration;
 use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, keyed, of_another, one_line, passcode_in};
 use policy::decide::repeat;
 use policy::{
-    Answer, Attempt, Decision, Effect, Enforcement, Failure, Notice, PasscodePrompt, Prompt, Question, Reason, Secret,
-    Service, Tally, User, Verdict, Way, decide,
+    Answer, Attempt, Decision, Effect, Enforcement, Factor, Factors, Failure, Notice, PasscodePrompt, Prompt, Question,
+    Reason, Secret, Service, Tally, User, Verdict, Way, decide,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +68,7 @@ impl Inner {
                 (user.clone(), self.account(peer, user, &passcode).await)
             }
             // FTP has no sign-on without a password, and no key for another passcode.
-            Question::SignOn { user }
+            Question::SignOn { user, .. }
             | Question::Answer { user, answer: Answer::Resend | Answer::Other | Answer::Maintain | Answer::Panel(_) } => {
                 (user, Ok(refuse(Notice::Unavailable)))
             }
@@ -318,6 +318,12 @@ impl<'a> LogOn<'a> {
     async fn kept_again(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Verdict>, Fault> {
         let Some(kept) = self.turn.kept.as_ref().filter(|kept| self.is(password, &kept.mark)) else { return Ok(None) };
         if self.turn.window.is_some() {
+            let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
+            if latest.is_none_or(|latest| self.standing(&latest) != Standing::Window) {
+                // What opened it counts no more.
+                self.turn.close_window();
+                return Ok(None);
+            }
             let password = self.guard.sealer.open(&self.sealed_for(), &kept.sealed)?;
             self.use_window("the same password").await?;
             return Ok(Some(Verdict::AdmitWith { password }));
@@ -506,7 +512,7 @@ impl<'a> LogOn<'a> {
                 Ok(true)
             }
             // FTP has no way to ask back.
-            Tried::Wrong(_) | Tried::Replayed(_) | Tried::More(..) | Tried::Unjudged => Ok(false),
+            Tried::Wrong(_) | Tried::Replayed(_) | Tried::More(..) | Tried::Unjudged | Tried::Busy => Ok(false),
             Tried::Exhausted | Tried::Used | Tried::Locked => {
                 self.turn.forget();
                 Ok(false)
@@ -723,10 +729,16 @@ impl<'a> LogOn<'a> {
         match fate {
             Fate::Open if challenge.expires_at <= self.attempt.at => Standing::Over("passcode-expired"),
             Fate::Open if challenge.tries_left > 0 => Standing::Open,
-            Fate::Used if window => Standing::Window,
+            Fate::Used if window && self.may_prove_by(challenge.factor) => Standing::Window,
             Fate::Used => Standing::Over("passcode-used"),
             Fate::Open | Fate::Ended => Standing::Over("passcode-ended"),
         }
+    }
+
+    /// Whether the rules let the user prove with `factor`, be it that what it was is used up by now.
+    fn may_prove_by(&self, factor: Factor) -> bool {
+        let worth = Factors::worth(self.facts.rules.settings.assurance);
+        self.facts.standing.is_some_and(|user| user.allowed.and(worth).contains(factor))
     }
 
     /// Whether `passcode` is that of the latest challenge: the one that was sent, or the one that was right.

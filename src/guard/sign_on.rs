@@ -24,7 +24,6 @@ use crate::store::{Challenge, End, Opened, Snapshot};
 
 impl Inner {
     pub(super) async fn sign_on(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
-        self.talks.end(&peer.connection);
         let snapshot = self.store.snapshot(attempt.clone()).await?;
         let Snapshot { rules, history, .. } = &snapshot;
         let decision = decide(rules, attempt, history);
@@ -56,7 +55,7 @@ impl Inner {
             self.store.append(entry).await?;
             return Ok(if admitted { Verdict::Admit } else { refuse(Notice::Refused) });
         };
-        let facts = Facts::new(self, snapshot);
+        let facts = Facts::new(self, snapshot).behind(peer, attempt);
         let case = Case { peer, attempt, user, facts: &facts };
         if decision.effect == Effect::Enrol {
             return self.begin_enrolment(&case, entry).await;
@@ -185,7 +184,7 @@ impl Inner {
         if is_decoy {
             let entry = self.decided(peer, attempt, decision);
             let Some(current) = current else { return self.unasked(peer, attempt).await };
-            let facts = Facts::new(self, snapshot);
+            let facts = Facts::new(self, snapshot).behind(peer, attempt);
             let case = Case { peer, attempt, user, facts: &facts };
             return match answer {
                 Answer::Passcode(_) if current.expires_at <= attempt.at => {
@@ -196,7 +195,7 @@ impl Inner {
                 Answer::Other | Answer::Maintain | Answer::Panel(_) => self.unasked(peer, attempt).await,
             };
         }
-        let facts = Facts::new(self, snapshot);
+        let facts = Facts::new(self, snapshot).behind(peer, attempt);
         let case = Case { peer, attempt, user, facts: &facts };
         let Some(current) = current else {
             return match answer {
@@ -290,6 +289,7 @@ impl Inner {
                 self.store.end_challenge(current.id.clone(), End::Cancelled, false, None).await?;
                 self.elsewhere(case, &others).await?
             }
+            Tried::Busy => plain(current, Some(Message::Busy)),
             Tried::Exhausted => refuse(Notice::Exhausted),
             Tried::Used | Tried::Locked => refuse(Notice::Refused),
         })

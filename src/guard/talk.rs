@@ -14,9 +14,9 @@ use super::challenge::Case;
 use super::proof::Name;
 use crate::factor::radius;
 
-/// The talks of all connections.
+/// The talks of all connections, and on which of them the host has accepted a password of whom.
 #[derive(Debug, Default)]
-pub(super) struct Talks(DashMap<ConnectionId, (User, Talk)>);
+pub(super) struct Talks(DashMap<ConnectionId, (User, Talk)>, DashMap<ConnectionId, User>);
 
 /// What one connection is being asked.
 #[derive(Debug, Clone, Default)]
@@ -65,13 +65,24 @@ impl Talks {
         self.0.insert(case.peer.connection.clone(), (case.user.clone(), talk));
     }
 
-    /// `connection` is being asked nothing any more.
+    /// `connection` is being asked nothing any more, and whatever the host accepted there is over.
     pub(super) fn end(&self, connection: &ConnectionId) {
         self.0.remove(connection);
+        self.1.remove(connection);
+    }
+
+    /// The host has accepted a password of `user` on `connection`.
+    pub(super) fn accept(&self, connection: &ConnectionId, user: &User) {
+        self.1.insert(connection.clone(), user.clone());
+    }
+
+    /// Whether the host has accepted a password of `user` on `connection`, for the sign-on that goes on there.
+    pub(super) fn has_accepted(&self, connection: &ConnectionId, user: Option<&User>) -> bool {
+        self.1.get(connection).is_some_and(|held| Some(&*held) == user)
     }
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.0.len() + self.1.len()
     }
 }

@@ -3,6 +3,7 @@
 mod enrol;
 mod logon;
 mod own;
+mod radius;
 mod sending;
 mod strangers;
 mod strict;
@@ -86,7 +87,12 @@ impl World {
     }
 
     async fn sign_on(&self, peer: &Peer, user: Option<User>) -> Verdict {
-        self.guard.answer(peer, Question::SignOn { user }).await
+        self.guard.answer(peer, Question::SignOn { user, accepted: true }).await
+    }
+
+    /// Signs on without a password that the host has accepted.
+    async fn name(&self, peer: &Peer, user: Option<User>) -> Verdict {
+        self.guard.answer(peer, Question::SignOn { user, accepted: false }).await
     }
 
     async fn key(&self, peer: &Peer, passcode: &Secret<String>) -> Verdict {
@@ -115,6 +121,16 @@ impl World {
 
 /// A guard, and a worker where there is a mailer.
 async fn start(folder: &Folder, system: &System, mailer: Option<Mailer>) -> (Store, Guard) {
+    start_with(folder, system, mailer, None).await
+}
+
+/// The same, with a RADIUS server.
+async fn start_with(
+    folder: &Folder,
+    system: &System,
+    mailer: Option<Mailer>,
+    radius: Option<crate::factor::radius::Client>,
+) -> (Store, Guard) {
     let store = Store::open(&folder.path("store.db"), system.now()).await.unwrap();
     let key = Key::open(&folder.path("key"), system).unwrap();
     let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: jiff::tz::TimeZone::UTC };
@@ -124,7 +140,7 @@ async fn start(folder: &Folder, system: &System, mailer: Option<Mailer>) -> (Sto
         let worker = Worker::new(post.clone(), Couriers::new(vec![mailer], Vec::new()));
         tokio::spawn(worker.run(tokio_util::sync::CancellationToken::new()));
     }
-    let guard = Guard::open(post, Judge::new(&key, None, None), key, system.clone()).await.unwrap();
+    let guard = Guard::open(post, Judge::new(&key, radius, None), key, system.clone()).await.unwrap();
     (store, guard)
 }
 
@@ -426,7 +442,7 @@ async fn a_repeat_window_covers_what_it_was_opened_for() {
     world.enter(&world.abroad()).await;
     let tasks = (0..50).map(|_| {
         let (guard, peer) = (world.guard.clone(), world.abroad());
-        tokio::spawn(async move { guard.answer(&peer, Question::SignOn { user: anna() }).await })
+        tokio::spawn(async move { guard.answer(&peer, Question::SignOn { user: anna(), accepted: true }).await })
     });
     let mut admitted = 0;
     for task in tasks.collect::<Vec<_>>() {

@@ -298,7 +298,7 @@ impl Voice {
     pub(super) async fn ask(self: Arc<Self>, question: Question) -> Verdict {
         // What was told before the question bears on its answer.
         self.settled().await;
-        if let Question::SignOn { user } | Question::Password { user, .. } = &question {
+        if let Question::SignOn { user, .. } | Question::Password { user, .. } = &question {
             self.session.set_user(user.clone());
             self.session.set_state(State::SignOn);
         }

@@ -1,18 +1,20 @@
 //! What can be used up: challenges with their tries, sending budgets, repeat windows; and failures, which lock.
 //!
 //! Each of these is one statement that changes a row only where it may still be changed, in a transaction with the audit
-//! entry. Two processes, or ten thousand guesses at once, cannot get more out of it than one.
+//! entry. Two processes, or ten thousand guesses at once, cannot get more out of it than one: at one challenge by its tries, at
+//! hundreds of challenges by the tries that are under way ([`super::flight`]), which are counted before they are judged.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use policy::decide::{Repeat, repeat};
-use policy::{Attempt, Factor, Failure, Scope, Settings, Tally, User};
+use policy::{Attempt, Factor, Failure, Reason, Scope, Settings, Tally, User};
 use rusqlite::{Connection, Row, params};
 
+use super::flight::Room;
 use super::outbox::{self, Parcel};
 use super::user::{standing_of, tally};
-use super::{Error, Store, alert, audit, emergency, factor, millis, rule, sender, source_key, timestamp};
+use super::{Error, Store, alert, audit, emergency, factor, flight, millis, rule, sender, source_key, timestamp};
 use crate::audit::{Entry, Event, Outcome};
 use crate::factor::Spend;
 
@@ -167,6 +169,32 @@ pub struct Taken {
     pub challenge: Challenge,
     /// The keyed hash of the right passcode.
     pub hash: Vec<u8>,
+    /// The number of the try, which is under way until it is consumed, counted or given back.
+    pub number: i64,
+}
+
+/// What came of taking a try.
+#[derive(Debug, Clone)]
+pub enum Take {
+    /// It may be evaluated.
+    Taken(Taken),
+    /// There is no challenge that is open, has a try left and has not expired.
+    Nothing,
+    /// So many tries are being judged that one more could outrun a lock. Nothing has changed.
+    Busy,
+    /// A lock is in force. Nothing has changed.
+    Locked(Reason),
+}
+
+/// What came of using up a challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumed {
+    /// It is used up now.
+    Now,
+    /// It, or what it was proven with, was used up before, or has expired.
+    Before,
+    /// A lock came into force since the try was taken.
+    Locked(Reason),
 }
 
 /// The newest challenge of a place, whatever became of it.
@@ -254,16 +282,22 @@ impl Store {
         .await
     }
 
-    /// Takes one try off the challenge that is open on a connection; `None` where there is none with a try left, or it
-    /// has expired. Nothing may be compared but with what this gives.
+    /// Takes one try off the challenge that is open on a connection, where none of the locks that count is in force, nor would
+    /// be if all tries under way turned out wrong. Nothing may be compared but with what this gives.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn take_try(&self, attempt: &Attempt, connection: &str) -> Result<Option<Taken>, Error> {
-        let Some(key) = Key::new(attempt, connection) else { return Ok(None) };
+    pub async fn take_try(&self, attempt: &Attempt, connection: &str) -> Result<Take, Error> {
+        let Some(key) = Key::new(attempt, connection) else { return Ok(Take::Nothing) };
+        let attempt = attempt.clone();
         let now = millis(attempt.at);
         self.write(move |connection| {
-            connection
+            match flight::room(connection, &attempt, &rule::rules(connection)?)? {
+                Room::Free => {}
+                Room::Busy => return Ok(Take::Busy),
+                Room::Locked(reason) => return Ok(Take::Locked(reason)),
+            }
+            let taken = connection
                 .prepare_cached(
                     "UPDATE challenges SET tries_left = tries_left - 1
                      WHERE connection = ?1 AND user = ?2 AND service = ?3 AND host = ?4
@@ -271,10 +305,13 @@ impl Store {
                      RETURNING id, destination, prefix, digits, tries_left, expires_at, factor, contact, own, hash",
                 )?
                 .query_and_then(params![key.connection, key.user, key.service, &*key.host, now], |row| {
-                    Ok(Taken { challenge: challenge(row)?, hash: row.get("hash")? })
+                    Ok::<_, Error>((challenge(row)?, row.get("hash")?))
                 })?
                 .next()
-                .transpose()
+                .transpose()?;
+            let Some((challenge, hash)) = taken else { return Ok(Take::Nothing) };
+            let number = flight::begin(connection, &attempt, &challenge)?;
+            Ok(Take::Taken(Taken { challenge, hash, number }))
         })
         .await
     }
@@ -283,8 +320,10 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer; the try stays taken then.
-    pub async fn give_back_try(&self, id: String, entry: Entry) -> Result<(), Error> {
+    pub async fn give_back_try(&self, taken: &Taken, entry: Entry) -> Result<(), Error> {
+        let (id, number) = (taken.challenge.id.clone(), taken.number);
         self.write(move |connection| {
+            flight::end(connection, number)?;
             connection
                 .prepare_cached("UPDATE challenges SET tries_left = tries_left + 1 WHERE id = ?1 AND state = 'open'")?
                 .execute([&id])?;
@@ -293,13 +332,26 @@ impl Store {
         .await
     }
 
-    /// Uses up the challenge `id`, and what was `proven` with: whether both could be used until now. Clears the wrong passcodes of the user, remembers where
-    /// the user got in, and opens the repeat window where those are permitted.
+    /// Uses up the challenge that `taken` is a try of, and what was `proven` with, where both could be used until now and no lock
+    /// came into force. Clears the wrong passcodes of the user, remembers where the user got in, and opens the repeat window
+    /// where those are permitted.
     ///
     /// # Errors
     /// Where the store does not answer; nothing counts as used then, and nobody may be let in.
-    pub async fn consume(&self, id: String, proven: Proven, attempt: Attempt, entry: Entry) -> Result<bool, Error> {
+    pub async fn consume(
+        &self,
+        taken: &Taken,
+        proven: Proven,
+        attempt: Attempt,
+        entry: Entry,
+    ) -> Result<Consumed, Error> {
+        let (id, number) = (taken.challenge.id.clone(), taken.number);
         self.write(move |connection| {
+            flight::end(connection, number)?;
+            let rules = rule::rules(connection)?;
+            if let Some(reason) = flight::locked(connection, &attempt, &rules)? {
+                return Ok(Consumed::Locked(reason));
+            }
             // First, since a code that was used up for nothing does no harm, and a challenge that is open on does.
             let fresh = match &proven {
                 Proven::Sent => true,
@@ -307,7 +359,7 @@ impl Store {
                 Proven::Code(id) => emergency::use_code(connection, *id, attempt.at)?,
             };
             if !fresh {
-                return Ok(false);
+                return Ok(Consumed::Before);
             }
             let used = connection
                 .prepare_cached(
@@ -315,7 +367,7 @@ impl Store {
                      WHERE id = ?1 AND state = 'open' AND expires_at > ?2",
                 )?
                 .execute(params![id, millis(attempt.at)])?;
-            let (1, Some(user)) = (used, &attempt.user) else { return Ok(false) };
+            let (1, Some(user)) = (used, &attempt.user) else { return Ok(Consumed::Before) };
             clear(connection, user, &attempt, Failure::Passcode)?;
             connection
                 .prepare_cached(
@@ -329,7 +381,7 @@ impl Store {
                 )?
                 .execute(params![user.as_str(), source_key(attempt.source), millis(attempt.at)])?;
             let standing = standing_of(connection, user)?;
-            if repeat(&rule::rules(connection)?, attempt.service, standing).minutes > 0 {
+            if repeat(&rules, attempt.service, standing).minutes > 0 {
                 connection.execute(
                     "INSERT INTO admissions (user, source, service, host, since, uses) VALUES (?1, ?2, ?3, ?4, ?5, 0)
                      ON CONFLICT DO UPDATE SET since = excluded.since, uses = 0",
@@ -343,7 +395,7 @@ impl Store {
                 )?;
             }
             audit::append(connection, &entry)?;
-            Ok(true)
+            Ok(Consumed::Now)
         })
         .await
     }
@@ -414,37 +466,31 @@ impl Store {
     /// # Errors
     /// Where the store does not answer.
     pub async fn count_failure(&self, attempt: Attempt, failure: Failure, entry: Entry) -> Result<bool, Error> {
+        self.write(move |connection| count(connection, &attempt, failure, &entry)).await
+    }
+
+    /// A try was judged, and neither right nor wrong: it stays taken.
+    ///
+    /// # Errors
+    /// Where the store does not answer; the try stays under way for a while then.
+    pub async fn settle_try(&self, taken: &Taken, entry: Entry) -> Result<(), Error> {
+        let number = taken.number;
         self.write(move |connection| {
-            let settings = rule::settings(connection)?;
-            let source = source_key(attempt.source);
-            let user = attempt.user.as_ref().map(User::as_str);
-            let mut scopes = vec![(Scope::Source, "", source.as_str())];
-            let mut locked = false;
-            if let Some(user) = user {
-                scopes.push((Scope::Pair, user, source.as_str()));
-                if tally(connection, Scope::Pair, user, &source)?.counts_everywhere(&settings, attempt.at) {
-                    scopes.push((Scope::User, user, ""));
-                } else {
-                    locked |= tally(connection, Scope::User, user, "")?.lock(attempt.at).is_some();
-                }
-            }
-            let mut lockouts = Vec::new();
-            for (scope, user, source) in scopes {
-                let before = tally(connection, scope, user, source)?;
-                let failed = before.failed(scope, failure, &settings, attempt.at);
-                locked |= failed.lock(attempt.at).is_some();
-                put_tally(connection, scope, user, source, &failed)?;
-                if failed.is_locked_out(&before, scope, &settings) {
-                    lockouts.push(lockout(&entry, scope, &failed));
-                }
-            }
-            if let (Failure::Passcode, Some(challenge)) = (failure, &entry.challenge) {
-                factor::miss(connection, challenge)?;
-            }
-            for entry in std::iter::once(&entry).chain(&lockouts) {
-                audit::append(connection, entry)?;
-            }
-            Ok(locked)
+            flight::end(connection, number)?;
+            audit::append(connection, &entry)
+        })
+        .await
+    }
+
+    /// Counts a try as [`Store::count_failure`] does: it was judged, and wrong.
+    ///
+    /// # Errors
+    /// Where the store does not answer; the try stays under way for a while then.
+    pub async fn count_try(&self, taken: &Taken, attempt: Attempt, entry: Entry) -> Result<bool, Error> {
+        let number = taken.number;
+        self.write(move |connection| {
+            flight::end(connection, number)?;
+            count(connection, &attempt, Failure::Passcode, &entry)
         })
         .await
     }
@@ -472,6 +518,7 @@ impl Store {
         self.write(move |connection| {
             connection.execute("DELETE FROM challenges WHERE created_at < ?1", [before])?;
             connection.execute("DELETE FROM sends WHERE at < ?1", [before])?;
+            connection.execute("DELETE FROM tries WHERE at < ?1", [before])?;
             connection
                 .execute("DELETE FROM outbox WHERE created_at < ?1 AND state NOT IN ('queued', 'sending')", [before])?;
             connection.execute("DELETE FROM workers WHERE seen_at < ?1", [before])?;
@@ -545,8 +592,10 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
     let source = source_key(new.attempt.source);
     let user = new.user.as_str();
     let contact = new.parcel.as_ref().and_then(|parcel| parcel.contact);
-    if new.challenge.factor.is_sent() {
-        if sender::is_stopped(connection)? {
+    // A RADIUS server may ring the user's telephone for each answer, whatever it is: as much of a flood as messages of ours.
+    let reaches_out = new.challenge.factor.is_sent() || new.challenge.factor == Factor::Radius;
+    if reaches_out {
+        if new.challenge.factor.is_sent() && sender::is_stopped(connection)? {
             return Ok(Opened::Stopped);
         }
         let sent = sent(connection, user, &source, contact, settings, now)?;
@@ -587,7 +636,7 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
             new.challenge.factor.as_str(),
             new.challenge.own
         ])?;
-    if !new.challenge.factor.is_sent() {
+    if !reaches_out {
         return Ok(Opened::Open);
     }
     connection
@@ -655,11 +704,53 @@ fn sent(
     })
 }
 
+/// Ends whatever a right answer of `user` opened until now: the repeat windows, and the windows of FTP, which are good only as
+/// long as their challenge counts as used.
+pub(super) fn end_windows(connection: &Connection, user: &User) -> Result<(), Error> {
+    connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+    connection
+        .execute("UPDATE challenges SET state = 'cancelled' WHERE user = ?1 AND state = 'used'", [user.as_str()])?;
+    Ok(())
+}
+
 pub(super) fn end_open(connection: &Connection, which: &'static str, key: &str, end: End) -> Result<(), Error> {
     connection
         .prepare_cached(&format!("UPDATE challenges SET state = ?2 WHERE {which} AND state = 'open'"))?
         .execute(params![key, end.as_str()])?;
     Ok(())
+}
+
+fn count(connection: &Connection, attempt: &Attempt, failure: Failure, entry: &Entry) -> Result<bool, Error> {
+    let settings = rule::settings(connection)?;
+    let source = source_key(attempt.source);
+    let user = attempt.user.as_ref().map(User::as_str);
+    let mut scopes = vec![(Scope::Source, "", source.as_str())];
+    let mut locked = false;
+    if let Some(user) = user {
+        scopes.push((Scope::Pair, user, source.as_str()));
+        if tally(connection, Scope::Pair, user, &source)?.counts_everywhere(&settings, attempt.at) {
+            scopes.push((Scope::User, user, ""));
+        } else {
+            locked |= tally(connection, Scope::User, user, "")?.lock(attempt.at).is_some();
+        }
+    }
+    let mut lockouts = Vec::new();
+    for (scope, user, source) in scopes {
+        let before = tally(connection, scope, user, source)?;
+        let failed = before.failed(scope, failure, &settings, attempt.at);
+        locked |= failed.lock(attempt.at).is_some();
+        put_tally(connection, scope, user, source, &failed)?;
+        if failed.is_locked_out(&before, scope, &settings) {
+            lockouts.push(lockout(entry, scope, &failed));
+        }
+    }
+    if let (Failure::Passcode, Some(challenge)) = (failure, &entry.challenge) {
+        factor::miss(connection, challenge)?;
+    }
+    for entry in std::iter::once(entry).chain(&lockouts) {
+        audit::append(connection, entry)?;
+    }
+    Ok(locked)
 }
 
 pub(super) fn clear(connection: &Connection, user: &User, attempt: &Attempt, cleared: Failure) -> Result<(), Error> {

@@ -299,7 +299,7 @@ pub(super) fn remove(
             "UPDATE challenges SET state = 'cancelled', ended_at = ?2 WHERE contact = ?1 AND state = 'open'",
             params![id, millis(entry.at)],
         )?;
-        connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+        super::challenge::end_windows(connection, user)?;
     }
     audit::append(connection, entry)
 }

@@ -176,7 +176,7 @@ pub(super) fn remove(connection: &Connection, user: &User, id: i64, entry: Entry
     let record = find(connection, user, id)?;
     connection.execute("DELETE FROM factors WHERE id = ?1 AND user = ?2", params![id, user.as_str()])?;
     // Whoever got in by it, with a phone that is lost by now, starts anew.
-    connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
+    super::challenge::end_windows(connection, user)?;
     change(connection, &record, Change::Removed, entry)
 }
 

@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0030.sql"),
     include_str!("migrations/0031.sql"),
     include_str!("migrations/0040.sql"),
+    include_str!("migrations/0050.sql"),
 ];
 
 /// The newest schema that this program knows.

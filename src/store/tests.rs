@@ -349,6 +349,58 @@ async fn failures_are_counted_exactly_by_many_at_once() {
     assert!(one.unlock_source("203.0.113.9".parse().unwrap(), entry(&system)).await.unwrap());
 }
 
+/// The challenge of ANNA on `connection`, for an app of hers.
+fn app_challenge(system: &System, connection: &str) -> NewChallenge {
+    let challenge = Challenge {
+        id: format!("challenge on {connection}"),
+        destination: "app".to_owned(),
+        prefix: 'V',
+        digits: 6,
+        tries_left: 3,
+        expires_at: system.now().checked_add(jiff::SignedDuration::from_mins(5)).unwrap(),
+        factor: policy::Factor::Totp,
+        contact: None,
+        own: None,
+    };
+    NewChallenge {
+        challenge,
+        attempt: attempt(system),
+        user: user(),
+        connection: connection.to_owned(),
+        parcel: None,
+        hash: Vec::new(),
+        resend: false,
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_right_any_more_once_a_lock_is_in_force() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    store.add_user(user(), false, String::new(), entry(&system)).await.unwrap();
+    let settings = Settings::default();
+    for connection in ["a", "b", "c", "d"] {
+        let opened = store.open_challenge(app_challenge(&system, connection), settings.clone(), entry(&system)).await;
+        assert_eq!(opened.unwrap(), Opened::Open);
+    }
+    let take = async |connection| store.take_try(&attempt(&system), connection).await.unwrap();
+    let Take::Taken(first) = take("a").await else { panic!() };
+    let Take::Taken(second) = take("b").await else { panic!() };
+    assert!(matches!(take("c").await, Take::Taken(_)));
+    assert!(matches!(take("d").await, Take::Busy), "four wrong ones were more than a lock allows");
+    store.give_back_try(&second, entry(&system)).await.unwrap();
+    assert!(matches!(take("d").await, Take::Taken(_)));
+    for _ in 0..3 {
+        store.count_failure(attempt(&system), Failure::Password, entry(&system)).await.unwrap();
+    }
+    assert!(matches!(take("b").await, Take::Locked(policy::Reason::UserLockedFromSource)));
+    let consumed = store.consume(&first, Proven::Sent, attempt(&system), entry(&system)).await.unwrap();
+    assert_eq!(consumed, Consumed::Locked(policy::Reason::UserLockedFromSource));
+    let mode = entry(&system);
+    store.set_setting("enforcement".to_owned(), "observe".to_owned(), mode).await.unwrap();
+    assert!(matches!(take("b").await, Take::Taken(_)), "what is only watched locks nobody");
+}
+
 #[test]
 fn sources_are_counted_by_what_one_machine_has() {
     for (source, key) in [

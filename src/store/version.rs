@@ -310,6 +310,5 @@ pub(super) fn lay_for(connection: &Connection, user: &User, new: &Override) -> R
         "UPDATE users SET always = ?2, factors = ?3, enrolment = ?4, repeat = ?5, logging = ?6 WHERE name = ?1",
         params![user.as_str(), new.always, factors, new.enrolment, new.repeat, new.logging.map(Logging::as_str)],
     )?;
-    connection.execute("DELETE FROM admissions WHERE user = ?1", [user.as_str()])?;
-    Ok(())
+    super::challenge::end_windows(connection, user)
 }

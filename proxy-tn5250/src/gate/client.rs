@@ -179,22 +179,21 @@ impl Gate {
             data: &overlaid.data,
         };
         let wire = telnet::write_record(&clean.write());
+        let entered = matches!(input.aid, Aid::ENTER | Aid::LIGHT_PEN | Aid::FORWARD_EDGE);
         self.due.retain(|due| *due == Due::Query);
         if self.settings.order == Order::CodeFirst && is_submission(input) {
-            let question = Question::SignOn { user: self.user.clone() };
-            self.ask(
-                question,
-                After::Submit { record: Secret::new(wire.to_vec()), layout: form.layout.clone(), password },
-                now,
-                out,
-            );
+            let question = Question::SignOn { user: self.user.clone(), accepted: false };
+            let (record, layout) = (Secret::new(wire.to_vec()), form.layout.clone());
+            self.ask(question, After::Submit { record, layout, password, entered }, now, out);
             return Ok(());
         }
+        self.guess = password.then(|| self.user.clone());
         out.push(Action::ToHost(wire));
         self.state = State::Released(Released {
             layout: form.layout.clone(),
             admitted: false,
             password,
+            entered,
             leaves: self.admitted && input.body.is_empty() && matches!(input.aid, Aid::F3 | Aid::F12),
             queried: false,
             deadline: soon(now, self.settings.limits.reply),

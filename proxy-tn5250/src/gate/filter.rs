@@ -76,8 +76,8 @@ pub(super) struct Negotiation {
 /// An automatic sign-on that was let through to the host (setting `challenge`).
 #[derive(Debug)]
 struct Automatic {
-    /// The user it names, where exactly one can be told.
-    user: Option<User>,
+    /// Whose password went to the host with it, as long as the host has not said what it is worth. Tickets are no guesses.
+    guess: Option<Option<User>>,
     /// The variables as passed, to recognise the same again.
     variables: Vec<Variable>,
 }
@@ -87,16 +87,10 @@ impl Negotiation {
         Self { page: CodePage::CP037, automatic: None, mode: None }
     }
 
-    /// The user of an automatic sign-on that went to the host, where it names one that we can be sure of.
-    pub(super) fn automatic(&self) -> Option<&User> {
-        self.automatic.as_ref().and_then(|automatic| automatic.user.as_ref())
-    }
-
-    /// The host showed its form: whoever was named before does not count any more.
-    pub(super) fn forget_automatic(&mut self) {
-        if let Some(automatic) = &mut self.automatic {
-            automatic.user = None;
-        }
+    /// Whose password an automatic sign-on brought to the host, where the host's word on it is still to come; that word has
+    /// come now, and whoever was named does not count any more. `Some(None)`: somebody whose name is none.
+    pub(super) fn take_guess(&mut self) -> Option<Option<User>> {
+        self.automatic.as_mut().and_then(|automatic| automatic.guess.take())
     }
 
     /// WILL, WONT, DO and DONT from the client. `started`: the host has sent its first display record.
@@ -140,8 +134,9 @@ impl Negotiation {
         }
     }
 
-    /// A NEW-ENVIRON subnegotiation from the client.
-    pub(super) fn environ(&mut self, body: &[u8], settings: &Settings) -> Filtered {
+    /// A NEW-ENVIRON subnegotiation from the client. `started`: the host has sent its first display record, so that no
+    /// automatic sign-on can come about any more.
+    pub(super) fn environ(&mut self, body: &[u8], settings: &Settings, started: bool) -> Filtered {
         let Ok(parsed) = environ::parse(body) else {
             return Filtered::Drop;
         };
@@ -159,7 +154,7 @@ impl Negotiation {
         }
         let sign_on: Vec<Variable> =
             variables.into_iter().filter(|variable| environ::is_sign_on(&variable.name)).collect();
-        if settings.auto_sign_on == AutoSignOn::Challenge && !info {
+        if settings.auto_sign_on == AutoSignOn::Challenge && !info && !started {
             kept.extend(self.sign_on(sign_on, settings));
         }
         let environ = if info { Environ::Info(kept) } else { Environ::Is(kept) };
@@ -204,7 +199,7 @@ impl Negotiation {
             seen.push(variable.name.clone());
             new
         });
-        self.automatic = Some(Automatic { user, variables: variables.clone() });
+        self.automatic = Some(Automatic { guess: (!ticket).then_some(user), variables: variables.clone() });
         variables
     }
 

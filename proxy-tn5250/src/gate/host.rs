@@ -228,7 +228,6 @@ impl Gate {
     /// A sign-on display stands: nobody is signed on.
     fn lock(&mut self, now: Instant) {
         self.user = None;
-        self.negotiation.forget_automatic();
         self.suspected = false;
         self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
     }
@@ -285,9 +284,11 @@ impl Gate {
     pub(super) fn judge_locked(&mut self, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
         match self.form_if_shown() {
             Some(layout) => {
-                // The host did not take the automatic sign-on, if there was one: from here the form tells who it is.
-                self.negotiation.forget_automatic();
                 self.pass_held(out)?;
+                // The host did not take the automatic sign-on, if there was one: from here the form tells who it is.
+                if let Some(user) = self.negotiation.take_guess() {
+                    out.push(Action::Tell(Report::HostRefused { user }));
+                }
                 self.learn(layout);
                 self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
                 Ok(())
@@ -315,18 +316,34 @@ impl Gate {
 
     /// Something else than the form is shown before anybody signed on by it, or instead of the form after a sign-on that was
     /// taken for refused: ask, for the user if one was named.
+    ///
+    /// Where something hidden can be keyed, it may be a sign-on display that nobody has taught: whoever was named before
+    /// would answer with a factor of their own, be shown it in an open gate, and sign on there as somebody else. What cannot
+    /// be read, or was restored from what we do not know, may be one as well.
     fn unknown_display(&mut self, now: Instant, out: &mut Vec<Action>) -> Result<(), Close> {
         self.started = true;
-        if self.user.is_none() {
-            self.user = self.negotiation.automatic().cloned();
+        let shown = self.screen_if_shown();
+        let follows = shown.as_ref().is_some_and(|screen| screen.is_known() && !signon::has_hidden_input(screen));
+        let guess = self.negotiation.take_guess();
+        let accepted = follows && matches!(guess, Some(Some(_)));
+        match guess {
+            Some(user) if follows => {
+                out.push(Action::Tell(Report::HostAccepted { user: user.clone() }));
+                self.user = user;
+            }
+            // What the host thinks of the password nobody can tell, and nobody waits for it.
+            Some(user) => out.push(Action::Tell(Report::Abandoned { user })),
+            None => {}
+        }
+        if !follows {
+            self.user = None;
         }
         if self.user.is_none() {
-            let sketch = self
-                .screen_if_shown()
-                .map_or_else(|| String::from("the display could not be read"), |screen| signon::sketch(&screen));
+            let unread = || String::from("the display could not be read");
+            let sketch = shown.map_or_else(unread, |screen| signon::sketch(&screen));
             out.push(Action::Tell(Report::UnknownDisplay { sketch }));
         }
-        self.ask(Question::SignOn { user: self.user.clone() }, After::Open, now, out);
+        self.ask(Question::SignOn { user: self.user.clone(), accepted }, After::Open, now, out);
         Ok(())
     }
 
@@ -407,6 +424,7 @@ impl Gate {
         let user = self.user.clone();
         if !released.queried && self.form_if_shown().as_ref() == Some(&released.layout) {
             self.pass_held(out)?;
+            self.guess = None;
             if released.password {
                 out.push(Action::Tell(Report::HostRefused { user }));
             }
@@ -414,13 +432,16 @@ impl Gate {
             self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
             return Ok(());
         }
-        if released.password {
+        self.guess = None;
+        // Where another key than Enter brought up another display, that says nothing about the password.
+        let accepted = released.password && released.entered;
+        if accepted {
             out.push(Action::Tell(Report::HostAccepted { user: user.clone() }));
         }
         if released.admitted {
             return self.admit(After::Open, now, out);
         }
-        self.ask(Question::SignOn { user }, After::Open, now, out);
+        self.ask(Question::SignOn { user, accepted }, After::Open, now, out);
         Ok(())
     }
 

@@ -203,8 +203,9 @@ impl From<Vec<Action>> for Done {
             match action {
                 Action::ToClient(bytes) => done.to_client.push(bytes),
                 Action::ToHost(bytes) => done.to_host.push(bytes),
-                Action::Ask(Question::SignOn { user }) => {
-                    done.asked.push(format!("signon {}", user.as_ref().map_or("-", User::as_str)));
+                Action::Ask(Question::SignOn { user, accepted }) => {
+                    let words = if accepted || user.is_none() { "signon" } else { "named" };
+                    done.asked.push(format!("{words} {}", user.as_ref().map_or("-", User::as_str)));
                 }
                 Action::Ask(Question::Answer { answer: Answer::Passcode(code), .. }) => {
                     done.asked.push(format!("passcode {}", code.expose()));
@@ -304,7 +305,7 @@ fn host_that_does_not_clear_gets_its_screen_back_first() {
 fn code_first_keeps_the_record_until_admitted() {
     let mut bench = Bench::at_form(Settings { order: Order::CodeFirst, ..settings() });
     let done = bench.client(&sign_on("ANNA"));
-    assert_eq!((done.to_host.len(), done.asked), (0, vec!["signon ANNA".into()]));
+    assert_eq!((done.to_host.len(), done.asked), (0, vec!["named ANNA".into()]));
     bench.verdict(Verdict::Challenge(prompt_for("ANNA")));
     assert_eq!(bench.client(&answer("123456")).asked, ["passcode 123456"]);
     let done = bench.verdict(Verdict::Admit);

@@ -87,6 +87,17 @@ fn client(servers: Vec<Server>) -> Client {
     Client::new(settings, System::new())
 }
 
+/// A client of a server that replies honestly with these codes, one for each request, and the last one for all that follow;
+/// with none it is silent.
+pub(crate) async fn client_of(codes: &[u8]) -> (Client, Arc<std::sync::Mutex<Vec<Vec<u8>>>>) {
+    let mut replies: Vec<_> = codes.iter().map(|code| (*code, Reply::Honest)).collect();
+    if replies.is_empty() {
+        replies.push((ACCESS_REJECT, Reply::Silence));
+    }
+    let (server, seen) = server(replies).await;
+    (client(vec![Server { tries: 1, ..server }]), seen)
+}
+
 async fn ask(client: &Client) -> Outcome {
     let password = Secret::new("123456".to_owned());
     let source = Some("203.0.113.9".parse().unwrap());

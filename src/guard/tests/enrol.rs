@@ -592,3 +592,22 @@ async fn an_app_that_waits_is_not_taken_for_one_that_was_left() {
     world.store.settle_enrolment(waiting.id, true, world.change()).await.unwrap();
     assert_eq!(world.counting("BERT").await, 2, "what was approved counts");
 }
+
+/// A function key at the host's form, or a refused automatic sign-on, shows another display without any password.
+#[tokio::test]
+async fn nobody_enrols_or_is_sent_anything_without_an_accepted_password() {
+    let world = open_world("approval").await;
+    let peer = world.abroad();
+    refused(world.name(&peer, user("BERT")).await, Notice::Refused);
+    assert_eq!(world.last_reason(Event::SignOn).await, "no-factor");
+    refused(world.name(&world.abroad(), anna()).await, Notice::Unavailable);
+    assert_eq!(world.last_reason(Event::SignOn).await, "no-password-accepted");
+    assert!(world.relay.mails().is_empty());
+
+    // Nor behind one that was accepted before, or of somebody else.
+    panel(world.sign_on(&peer, user("BERT")).await, OFFER);
+    refused(world.say(&peer, "ANNA", Answer::Maintain).await, Notice::Refused);
+    refused(world.name(&peer, user("BERT")).await, Notice::Refused);
+    refused(world.fill(&peer, "BERT", Enter, &["1", "", ""]).await, Notice::Refused);
+    assert_eq!(world.counting("BERT").await, 0);
+}

@@ -220,6 +220,31 @@ async fn what_was_held_is_gone_with_its_challenge() {
     assert_eq!(ftp.kept(), 0);
 }
 
+/// Whoever has the telephone that was lost, or the mailbox, must not go on as long as a window is open.
+#[tokio::test]
+async fn a_window_ends_with_what_opened_it() {
+    for gone in 0..2 {
+        let ftp = Ftp::new().await;
+        let spare = ftp.give_contact("ANNA", "anna@example.net").await;
+        let code = ftp.asked().await;
+        for key in [code.as_str(), PASSWORD] {
+            assert_eq!(ftp.give(&ftp.anew(), key).await, entered());
+        }
+        let owner = anna().unwrap();
+        if gone == 0 {
+            let opened_it = ftp.store.user(owner.clone()).await.unwrap().contacts;
+            let opened_it = opened_it.iter().find(|contact| contact.id != spare).unwrap().id;
+            ftp.store.remove_contact(owner, opened_it, ftp.change(), Vec::new()).await.unwrap();
+        } else {
+            ftp.give_app("ANNA").await;
+            let allowed = policy::Factors::only(policy::Factor::Totp);
+            ftp.store.set_user_factors(owner, allowed, ftp.change()).await.unwrap();
+        }
+        assert_eq!(ftp.give(&ftp.anew(), &code).await, End::Refused, "{gone}");
+        assert_eq!(ftp.give(&ftp.anew(), PASSWORD).await, End::Asked, "{gone}");
+    }
+}
+
 #[tokio::test]
 async fn a_window_has_a_limit_of_uses() {
     let ftp = Ftp::new().await;
@@ -769,7 +794,7 @@ async fn questions_that_have_no_place_in_a_service_are_refused() {
         let ask = |question| ftp.guard.answer(&peer, question);
         let resend = Question::Answer { user: anna(), answer: Answer::Resend };
         let odd = match service {
-            Service::Ftp => [Question::SignOn { user: anna() }, resend],
+            Service::Ftp => [Question::SignOn { user: anna(), accepted: true }, resend],
             Service::Telnet => [
                 Question::Password { user: anna(), password: secret(PASSWORD) },
                 Question::Accepted { user: anna(), password: secret(PASSWORD) },

@@ -288,6 +288,35 @@ async fn guesses_at_an_app_by_the_thousand_get_three_tries() {
     assert!(admitted <= 1, "{admitted} were let in by one code");
 }
 
+/// A prompt of its own for each guess: what one challenge bounds by its tries, many must not outrun.
+#[tokio::test]
+async fn guesses_at_hundreds_of_prompts_at_once_outrun_no_lock() {
+    // As many as make one address wait, and as many as lock the user everywhere.
+    for (sources, most) in [(1, 3), (250, 10)] {
+        let world = World::new().await;
+        world.give_app("BERT").await;
+        let mut peers = Vec::new();
+        for number in 0..250 {
+            let peer = world.peer(&format!("203.0.113.{}:{}", number % sources, 1000 + number));
+            prompt(world.sign_on(&peer, user("BERT")).await);
+            peers.push(peer);
+        }
+        let tasks = peers.into_iter().map(|peer| {
+            let guard = world.guard.clone();
+            // HOTP and TOTP aside, a wrong code is wrong whatever its digits are.
+            let answer = Answer::Passcode(Secret::new("000000".to_owned()));
+            tokio::spawn(async move { guard.answer(&peer, Question::Answer { user: user("BERT"), answer }).await })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert!(!matches!(task.await.unwrap(), Verdict::Admit));
+        }
+        let entries = world.entries(Event::Passcode).await;
+        let wrong = |line: &&Sealed| line.entry.reason.as_deref() == Some("passcode-wrong");
+        let evaluated = entries.iter().filter(wrong).count();
+        assert!((1..=most).contains(&evaluated), "{evaluated} of 250 guesses from {sources} addresses were evaluated");
+    }
+}
+
 #[tokio::test]
 async fn a_token_a_key_and_codes_on_paper() {
     let mut yubikey = YubiKey::new();
@@ -444,7 +473,7 @@ async fn nothing_of_a_talk_is_left_behind() {
     for leave in 0..3 {
         let peer = world.abroad();
         panel(world.sign_on(&peer, anna()).await, CHOICE);
-        assert_eq!(world.guard.0.talks.count(), 1);
+        assert_eq!(world.guard.0.talks.count(), 2, "what is asked, and that a password was accepted");
         match leave {
             0 => assert!(world.guard.record(&peer, Report::Cancelled { user: anna() }).await.is_none()),
             1 => world.guard.connection_closed(&peer, "client").await,

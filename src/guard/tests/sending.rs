@@ -140,7 +140,7 @@ async fn passcodes_go_by_text_message_and_a_dead_provider_refuses() {
     store.add_contact(anna().unwrap(), contact, world.change(), Vec::new()).await.unwrap();
 
     let peer = world.abroad();
-    let shown = prompt(guard.answer(&peer, Question::SignOn { user: anna() }).await);
+    let shown = prompt(guard.answer(&peer, Question::SignOn { user: anna(), accepted: true }).await);
     assert_eq!(sent(&shown).0, "+49 *** 78");
     let form = server.requests()[0].form();
     let body = form.into_iter().find(|(name, _)| name == "Body").expect("a body").1;
@@ -154,7 +154,10 @@ async fn passcodes_go_by_text_message_and_a_dead_provider_refuses() {
     assert_eq!(entries[0].entry.factor.as_deref(), Some("sms"));
 
     alive.store(false, Ordering::Relaxed);
-    refused(guard.answer(&world.abroad(), Question::SignOn { user: anna() }).await, Notice::Unavailable);
+    refused(
+        guard.answer(&world.abroad(), Question::SignOn { user: anna(), accepted: true }).await,
+        Notice::Unavailable,
+    );
     let filter = Filter { event: Some(Event::PasscodeSent), ..Filter::default() };
     let entries = store.entries(filter, 10).await.unwrap();
     assert_eq!(entries.last().unwrap().entry.reason.as_deref(), Some("sms-unclear"));

@@ -297,3 +297,75 @@ fn an_unreadable_record_takes_nothing_off_what_was_keyed_ahead() {
     bench.host(&with(Flags::NONE, Opcode::PUT_GET, b"\x04\xFE"));
     assert!(bench.host(&form()).close.is_some());
 }
+
+/// A sign-on display that nobody has taught: two fields of it are hidden.
+fn untaught() -> Bytes {
+    let mut tokens = vec![Token::ClearUnit, Token::WriteToDisplay { cc1: 0, cc2: 0x18 }];
+    tokens.extend(input(6, 53, 0x4020, 0x24, 10));
+    tokens.extend(input(7, 53, 0x4000, 0x27, 10));
+    tokens.extend(input(8, 53, 0x4000, 0x27, 8));
+    tokens.push(Token::ReadMdtFields { cc1: 0, cc2: 0 });
+    host_record(&write(&tokens))
+}
+
+/// Whoever has a factor of their own could have the form shown in an open gate, and sign on there as anybody.
+#[test]
+fn a_refused_automatic_sign_on_lets_nobody_see_an_untaught_form() {
+    let undecipherable = with(Flags::NONE, Opcode::PUT_GET, &[0x04, 0x11, 0, 0x18, 0x1D, 0x40, 0x00, 0x27]);
+    for shown in [untaught(), undecipherable] {
+        let mut bench = Bench::new(Settings { auto_sign_on: AutoSignOn::Challenge, ..settings() });
+        bench.client(&automatic("BERT"));
+        let done = bench.host(&shown);
+        assert_eq!(done.asked, ["signon -"], "BERT's factor is no answer to that");
+        assert_eq!(done.told, ["Abandoned", "UnknownDisplay"], "the password counts");
+        assert!(done.to_client.is_empty());
+    }
+}
+
+/// As many passwords as connections, and the host alone would know.
+#[test]
+fn passwords_of_automatic_sign_ons_count() {
+    let begin = || {
+        let mut bench = Bench::new(Settings { auto_sign_on: AutoSignOn::Challenge, ..settings() });
+        bench.client(&automatic("BERT"));
+        bench
+    };
+    assert_eq!(begin().host(&form()).told, ["HostRefused"]);
+    let done = begin().host(&display(true, "MENU"));
+    assert_eq!((done.told, done.asked), (vec!["HostAccepted".into()], vec!["signon BERT".into()]));
+    for event in [Event::ClientClosed, Event::HostClosed, Event::End(Notice::Ended), Event::Client(b"\0\0\xFF\xEF")] {
+        assert_eq!(begin().event(event).told, ["Abandoned"]);
+    }
+    let mut bench = begin();
+    bench.host(&form());
+    assert_eq!(bench.event(Event::ClientClosed).told, Vec::<String>::new(), "once is enough");
+}
+
+/// A record that cannot be read ends the connection, behind a password that the host has already got.
+#[test]
+fn who_breaks_the_protocol_behind_a_password_has_guessed() {
+    for (broken, from_host) in [(&b"\0\0\xFF\xEF"[..], false), (b"\0\0\xFF\xEF", true)] {
+        let mut bench = Bench::at_form(settings());
+        bench.client(&sign_on("ANNA"));
+        let done = if from_host { bench.host(broken) } else { bench.client(broken) };
+        assert!(matches!(done.close, Some(Close::Malformed(..))), "{done:?}");
+        assert_eq!(done.told, ["Abandoned"]);
+    }
+}
+
+/// What brings up another display is no accepted password, and enrolment hangs on one.
+#[test]
+fn a_display_alone_says_nothing_of_a_password() {
+    let f9 = Aid::F3;
+    for record in [
+        keyed(Aid::HELP, &[(6, 53, "ANNA")]),
+        keyed(f9, &[(6, 53, "ANNA")]),
+        keyed(f9, &[(6, 53, "ANNA"), (7, 53, "GARBAGE")]),
+        keyed(Aid::ENTER, &[(6, 53, "ANNA")]),
+    ] {
+        let mut bench = Bench::at_form(settings());
+        bench.client(&record);
+        let done = bench.host(&display(true, "PANEL"));
+        assert_eq!((done.asked, done.told), (vec!["named ANNA".into()], vec![]));
+    }
+}
