@@ -62,6 +62,16 @@ pub fn keyed(text: &Secret<String>, prefix: char, digits: u8) -> Option<Secret<S
     (read.expose().len() == usize::from(digits)).then_some(read)
 }
 
+/// Whether what was keyed could be a passcode of some challenge: [`keyed`] reads it with some prefix, for some number of digits.
+#[must_use]
+pub fn may_be_keyed(text: &Secret<String>) -> bool {
+    let text = text.expose().trim();
+    let digits = text.strip_prefix(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text);
+    let count = digits.bytes().filter(u8::is_ascii_digit).count();
+    digits.bytes().all(|byte| matches!(byte, b' ' | b'-' | b'0'..=b'9'))
+        && (usize::from(DIGITS_MIN)..=usize::from(DIGITS_MAX)).contains(&count)
+}
+
 /// Whether what was keyed is a passcode with another challenge's letter in front: it belongs to another sign-on, is not
 /// compared, and costs no try.
 #[must_use]
@@ -178,6 +188,16 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_read_could_be_keyed() {
+        for text in ["123456", "V 123456", "w-123-456", " 1234567890 "] {
+            assert!(may_be_keyed(&Secret::new(text.to_owned())), "{text}");
+        }
+        for text in ["", "12345", "12345678901", "VV123456", "12345x", "geheim", "É123456"] {
+            assert!(!may_be_keyed(&Secret::new(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
     fn passwords_are_taken_apart() {
         let secret = |text: &str| Secret::new(text.as_bytes().to_vec());
         for (text, expected) in
@@ -228,7 +248,12 @@ mod tests {
 
         #[test]
         fn reading_never_panics(text in any::<String>(), prefix in any::<char>(), digits in any::<u8>()) {
-            let _ = keyed(&Secret::new(text), prefix, digits);
+            let text = Secret::new(text);
+            let is_read = prefix.is_ascii_alphabetic()
+                && (DIGITS_MIN..=DIGITS_MAX).contains(&digits)
+                && keyed(&text, prefix, digits).is_some();
+            prop_assert!(!is_read || may_be_keyed(&text));
+            let _ = keyed(&text, prefix, digits);
         }
     }
 }

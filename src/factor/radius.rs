@@ -319,4 +319,4 @@ async fn resolve(server: &Server) -> std::io::Result<SocketAddr> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,6 +6,7 @@
 //!             │                             └─ challenge open ──────────────────▶ Challenge      no second mail
 //!             ├─ a passcode alone ──────────┬─ right, or again in its window ───▶ AdmitWith
 //!             │                             └─ wrong, over, nothing kept ───────▶ Refuse         the host hears nothing
+//!             ├─ anything, while RADIUS asks ─ of whom a password is kept ──────▶ as a passcode
 //!             ├─ password:passcode ─────────── while one is asked for ──────────▶ Check, then Answer
 //!             ├─ no passcode needed ─────────── within the budget ───────────────▶ Admit          the host judges it
 //!             └─ anything else ─────────────── within the budget ───────────────▶ Check, then Accepted
@@ -20,11 +21,13 @@
 //! passcode that was right counts again for a moment. Invariants: one open challenge per place, one mail per challenge; no
 //! password goes to the host without a place in the budget; every refusal takes the same time.
 
+mod read;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, digits_only, keyed, one_line};
+use policy::challenge::{Binding, keyed, of_another};
 use policy::decide::repeat;
 use policy::{
     Answer, Attempt, Decision, Effect, Enforcement, Failure, Notice, PasscodePrompt, Prompt, Question, Reason, Secret,
@@ -38,6 +41,7 @@ use super::{Fault, Inner, Peer, refuse};
 use crate::audit::{Entry, Event, Outcome};
 use crate::seal;
 use crate::store::{self, Challenge, Fate, Latest, Snapshot};
+use read::{Given, may_hold_passcode};
 
 /// How long a log-on waits for another one of the same user and source. Clients give up after some 15 seconds.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +59,12 @@ enum Next {
     /// Admit, once this is in the audit. Nothing is used up by it, so the turn is over before the disk is waited for:
     /// clients that come in numbers share a write.
     Admit(Box<Entry>),
+}
+
+impl From<Verdict> for Next {
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
 }
 
 impl Inner {
@@ -287,7 +297,8 @@ impl<'a> LogOn<'a> {
         {
             return Ok(Next::Verdict(verdict));
         }
-        if (may_hold_passcode(password) || self.holds_own(password))
+        let may_hold = may_hold_passcode(password) || self.turn.kept.is_some();
+        if (may_hold || self.holds_own(password))
             && let Some(next) = self.passcode(password).await?
         {
             return Ok(next);
@@ -332,52 +343,29 @@ impl<'a> LogOn<'a> {
         }
     }
 
-    /// Whether `password` is, or ends behind a colon in, what has the form of an answer of the user's own factors.
-    fn holds_own(&self, password: &Secret<Vec<u8>>) -> bool {
-        self.decision.effect == Effect::Challenge
-            && (self.own_alone(password).is_some() || self.own_line(password).is_some())
-    }
-
-    /// `password`, where it has the form of an answer of the user's own factors.
-    fn own_alone(&self, password: &Secret<Vec<u8>>) -> Option<Secret<String>> {
-        text(password.expose()).filter(|text| self.facts.proofs.have_form(text))
-    }
-
-    /// `password:answer`, taken apart at the last colon, where the answer has the form of the user's own factors.
-    fn own_line(&self, password: &Secret<Vec<u8>>) -> Option<(Secret<Vec<u8>>, Secret<String>)> {
-        let bytes = password.expose();
-        let colon = bytes.iter().rposition(|byte| *byte == b':')?;
-        let answer = text(&bytes[colon + 1..]).filter(|text| self.facts.proofs.have_form(text))?;
-        Some((Secret::new(bytes[..colon].to_vec()), answer))
-    }
-
     /// A passcode, alone or behind a password, where one is or was asked for here lately, or a factor of the user's own
     /// gives it; `None`: the password is one.
     async fn passcode(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Next>, Fault> {
         let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
-        let digits = latest.as_ref().map_or(0, |latest| latest.challenge.digits);
-        let alone = (digits > 0).then(|| digits_only(password, digits)).flatten();
-        let line = (digits > 0).then(|| one_line(password, digits)).flatten();
-        let own_line = || self.own_line(password).filter(|_| self.decision.effect == Effect::Challenge);
         let Some(latest) = latest else {
             // Nothing was asked for yet; with a password before it, what the user has is taken at once.
-            return match own_line() {
+            return match self.own_line(password).filter(|_| self.decision.effect == Effect::Challenge) {
                 Some((head, answer)) => self.check(&head, Some(Answer::Passcode(answer))).await.map(Some),
                 None => Ok(None),
             };
         };
-        let alone = alone.or_else(|| self.own_alone(password));
-        let (head, passcode) = match (alone, line.or_else(own_line)) {
-            (Some(passcode), _) => (None, passcode),
-            (None, Some((head, passcode))) => (Some(head), passcode),
-            (None, None) => return Ok(None),
+        let (head, passcode) = match self.read(&latest, password) {
+            Some(Given::Answer(head, passcode)) => (head, passcode),
+            Some(Given::OfAnother) => {
+                return self.denied_passcode(&latest, "passcode-of-another").await.map(|verdict| Some(verdict.into()));
+            }
+            Some(Given::Malformed) => {
+                return self.denied_passcode(&latest, "passcode-malformed").await.map(|verdict| Some(verdict.into()));
+            }
+            None => return Ok(None),
         };
         let fits = self.fits(&latest, &passcode);
-        let is_kept = match (&head, &self.turn.kept) {
-            (None, Some(kept)) => kept.challenge == latest.challenge.id,
-            (Some(head), Some(kept)) => kept.challenge == latest.challenge.id && self.is(head, &kept.mark),
-            (_, None) => false,
-        };
+        let is_kept = self.keeps(&latest, head.as_ref());
         let is_own = head.is_some() && self.facts.proofs.have_form(&passcode);
         let verdict = match (self.standing(&latest), head) {
             (Standing::Open, _) if is_kept => self.try_kept(&latest, &passcode).await?,
@@ -405,7 +393,7 @@ impl<'a> LogOn<'a> {
             }
             (Standing::Window | Standing::Over(_), _) => return Ok(None),
         };
-        Ok(Some(Next::Verdict(verdict)))
+        Ok(Some(verdict.into()))
     }
 
     /// The latest challenge, or, for an answer of what the user has, one that is made for it: nobody was asked yet.
@@ -435,6 +423,9 @@ impl<'a> LogOn<'a> {
             return self.guard.unasked(self.peer, &self.attempt).await;
         };
         let Challenge { prefix, digits, factor, .. } = latest.challenge;
+        if factor.is_sent() && of_another(passcode, prefix, digits) {
+            return self.denied_passcode(&latest, "passcode-of-another").await;
+        }
         let read = if factor.is_sent() { keyed(passcode, prefix, digits) } else { None };
         let own = || Some(passcode.clone()).filter(|text| !factor.is_sent() || self.facts.proofs.have_form(text));
         let Some(passcode) = read.or_else(own) else {
@@ -738,17 +729,6 @@ impl<'a> LogOn<'a> {
         let entry = self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, outcome).reason(reason);
         of(entry, &latest.challenge)
     }
-}
-
-/// Whether `password` ends in what could be a passcode of some length, alone or behind a colon.
-fn may_hold_passcode(password: &Secret<Vec<u8>>) -> bool {
-    (DIGITS_MIN..=DIGITS_MAX)
-        .any(|digits| digits_only(password, digits).is_some() || one_line(password, digits).is_some())
-}
-
-/// What stands in `bytes`, where it is text that somebody may have typed as a passcode.
-fn text(bytes: &[u8]) -> Option<Secret<String>> {
-    std::str::from_utf8(bytes).ok().map(|text| Secret::new(text.to_owned()))
 }
 
 /// A passcode as bytes.

@@ -15,6 +15,7 @@ use policy::{Answer, Asks, Message, PasscodePrompt, Prompt, Secret, Settings, Tr
 use super::*;
 use crate::audit::Sealed;
 use crate::delivery::Worker;
+use crate::factor::radius;
 use crate::notify::{Couriers, Mailer, SmtpSettings};
 use crate::store::{Filter, NewContact};
 use crate::testing::{Folder, Manner, Relay};
@@ -115,6 +116,15 @@ impl World {
 
 /// A guard, and a worker where there is a mailer.
 async fn start(folder: &Folder, system: &System, mailer: Option<Mailer>) -> (Store, Guard) {
+    start_with(folder, system, mailer, None).await
+}
+
+async fn start_with(
+    folder: &Folder,
+    system: &System,
+    mailer: Option<Mailer>,
+    radius: Option<radius::Client>,
+) -> (Store, Guard) {
     let store = Store::open(&folder.path("store.db"), system.now()).await.unwrap();
     let key = Key::open(&folder.path("key"), system).unwrap();
     let names = Names { gateway: "GATE1".into(), node: "node1".into(), time_zone: jiff::tz::TimeZone::UTC };
@@ -124,7 +134,7 @@ async fn start(folder: &Folder, system: &System, mailer: Option<Mailer>) -> (Sto
         let worker = Worker::new(post.clone(), Couriers::new(vec![mailer], Vec::new()));
         tokio::spawn(worker.run(tokio_util::sync::CancellationToken::new()));
     }
-    let guard = Guard::open(post, Judge::new(&key, None, None), key, system.clone()).await.unwrap();
+    let guard = Guard::open(post, Judge::new(&key, radius, None), key, system.clone()).await.unwrap();
     (store, guard)
 }
 

@@ -1,6 +1,8 @@
 //! FTP log-ons over a real store and a real mail relay, with a host that knows one password.
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 
+mod read;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use policy::account::{Days, Hours, Schedule};
