@@ -1,6 +1,7 @@
 //! FTP log-ons over a real store and a real mail relay, with a host that knows one password.
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 
+mod budget;
 mod read;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -519,28 +520,6 @@ async fn what_the_host_may_have_refused_stays_counted() {
         ftp.guard.connection_closed(&peer, "x").await;
     }
     assert_eq!(ftp.give(&ftp.from("198.51.100.3:1"), PASSWORD).await, End::Refused);
-}
-
-#[tokio::test]
-async fn a_stranger_does_not_keep_the_owner_out_where_the_owner_was_before() {
-    let ftp = Ftp::new().await;
-    ftp.set("ftp.window", "0").await;
-    let code = ftp.asked().await;
-    assert_eq!(ftp.give(&ftp.anew(), &code).await, entered());
-    ftp.system.pass(DAY);
-    assert_eq!(ftp.give(&ftp.from("198.51.100.66:4000"), "a").await, End::HostRefused);
-    assert_eq!(ftp.give(&ftp.from("198.51.100.66:4000"), "b").await, End::Refused, "the last one is the owner's");
-    assert_eq!(ftp.give(&ftp.from("203.0.113.10:1"), PASSWORD).await, End::Refused, "from elsewhere nobody can tell");
-    assert_eq!(ftp.give(&ftp.anew(), PASSWORD).await, End::Asked);
-    // A month later it is nobody's.
-    ftp.system.pass(31 * DAY);
-    for password in ["a", "b"] {
-        assert_eq!(ftp.give(&ftp.from("198.51.100.66:4000"), password).await, End::HostRefused);
-    }
-    assert_eq!(ftp.give(&ftp.anew(), PASSWORD).await, End::Refused);
-    // A sign-on at a terminal helps.
-    ftp.guard.record(&ftp.abroad(), Report::HostAccepted { user: anna() }).await;
-    assert_eq!(ftp.give(&ftp.anew(), PASSWORD).await, End::Asked);
 }
 
 #[tokio::test]
