@@ -19,12 +19,12 @@
 //! Clients open several connections within a millisecond, all with what they were given once. So everything of one user
 //! from one source to one host goes one after the other ([`Turn`]), a password that is being checked is waited for, and a
 //! passcode that was right counts again for a moment. Invariants: one open challenge per place, one mail per challenge; no
-//! password goes to the host without a place in the budget; every refusal takes the same time.
+//! password goes to the host without a place in the budget. How long a refusal takes is the gate's: see [`Inner::refusal_time`].
 
 mod read;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use policy::challenge::{Binding, keyed, of_another};
@@ -47,8 +47,8 @@ use read::{Given, may_hold_passcode};
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a log-on waits for the mail relay; a relay that is slower is waited for without the client.
 const MAIL_MAX: Duration = Duration::from_secs(4);
-/// How long a refusal takes where the setting cannot be read.
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// How long a refusal takes where the setting cannot be read: as long as the setting allows.
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
 /// What comes of a password.
 enum Next {
@@ -70,7 +70,6 @@ impl From<Verdict> for Next {
 impl Inner {
     /// Answers a question of an FTP gate.
     pub(super) async fn log_on(self: &Arc<Self>, peer: &Peer, question: Question) -> Verdict {
-        let begun = self.system.instant();
         let (user, answered) = match question {
             Question::Password { user, password } => (user.clone(), self.password(peer, user, &password).await),
             Question::Accepted { user, password } => (user.clone(), self.accepted(peer, user, &password).await),
@@ -88,25 +87,18 @@ impl Inner {
             Err(fault) => self.failed(peer, &self.attempt(peer, user), &fault).await,
         };
         match verdict {
-            Verdict::Refuse { notice, .. } => {
-                self.let_time_pass(begun, notice).await;
-                // Clients that can ask their user again do so on the same connection.
-                Verdict::Refuse { notice, close: notice == Notice::Unavailable }
-            }
+            // Clients that can ask their user again do so on the same connection.
+            Verdict::Refuse { notice, .. } => Verdict::Refuse { notice, close: notice == Notice::Unavailable },
             Verdict::Admit | Verdict::Challenge(_) | Verdict::Check { .. } | Verdict::AdmitWith { .. } => verdict,
         }
     }
 
-    /// Waits until a refusal of what began at `begun` may be told.
-    async fn let_time_pass(&self, begun: Instant, notice: Notice) {
-        let time = if notice == Notice::Unavailable {
-            REFUSAL_TIME
-        } else {
-            let rules = self.store.rules().await;
-            rules.map_or(REFUSAL_TIME, |rules| Duration::from_millis(u64::from(rules.settings.ftp_refusal_time)))
-        };
-        let passed = self.system.instant().saturating_duration_since(begun);
-        tokio::time::sleep(time.saturating_sub(passed)).await;
+    /// How long a refusal is to take at least, from the password on. The gate sees to it, since the host refuses as well.
+    pub(super) async fn refusal_time(&self) -> Duration {
+        match self.store.rules().await {
+            Ok(rules) => Duration::from_millis(u64::from(rules.settings.ftp_refusal_time)),
+            Err(_) => REFUSAL_TIME,
+        }
     }
 
     async fn password(
