@@ -9,7 +9,7 @@
 //!   any: timeout, over limit, unasked verdict, refusal that closes ─▶ Closed
 //! ```
 //!
-//! A password is checked on a throw-away host connection that has ended before the client gets its reply; `Opening` is a fresh one.
+//! A password is checked on a throw-away host connection that is given up before the client gets its reply; `Opening` is a fresh one.
 //! So there is no moment at which the host is logged on and the client is not admitted: several clients simply go on after
 //! a 530 or 332. USER, REIN, AUTH and HOST come to the gate in every state; a new identity means a new host connection.
 //!
