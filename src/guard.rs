@@ -259,6 +259,11 @@ impl Guard {
         Ok(recording)
     }
 
+    /// How long an FTP gate's refusals are to take at least, whoever refuses.
+    pub async fn refusal_time(&self) -> Duration {
+        self.0.refusal_time().await
+    }
+
     /// Records that `peer`'s connection ended, and how.
     pub async fn connection_closed(&self, peer: &Peer, how: &str) {
         let guard = &*self.0;

@@ -358,6 +358,7 @@ impl Message {
                 | Self::OtherSignOn
                 | Self::Replayed
                 | Self::Again
+                | Self::Busy
                 | Self::MaintainNext,
                 _,
             ) => self.text(),

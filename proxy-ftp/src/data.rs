@@ -180,8 +180,12 @@ impl Data {
                         Poll::Ready(Ok(Step::Ready { client, host })) => {
                             return Poll::Ready(DataEvent::Ready { client, host });
                         }
-                        // A transfer that starts after all fails.
-                        Poll::Ready(Ok(Step::Unused)) => self.state = State::Idle,
+                        // The gate has to know before the host is asked for a transfer: it would empty the file that is to be stored.
+                        Poll::Ready(Ok(Step::Unused)) => {
+                            meeting.abandon();
+                            self.state = State::Idle;
+                            return Poll::Ready(DataEvent::Ended { to_client: 0, to_host: 0, clean: false });
+                        }
                         Poll::Ready(Ok(Step::Met { client, host, to, is_finishing })) => {
                             let truncation = [self.settings.client.truncation, self.settings.host.truncation];
                             let mut transfer = Transfer::new(client, host, to, truncation, self.settings.limits);

@@ -9,7 +9,7 @@
 //!   any: timeout, over limit, unasked verdict, refusal that closes ─▶ Closed
 //! ```
 //!
-//! A password is checked on a throw-away host connection that has ended before the client gets its reply; `Opening` is a fresh one.
+//! A password is checked on a throw-away host connection that is given up before the client gets its reply; `Opening` is a fresh one.
 //! So there is no moment at which the host is logged on and the client is not admitted: several clients simply go on after
 //! a 530 or 332. USER, REIN, AUTH and HOST come to the gate in every state; a new identity means a new host connection.
 //!
@@ -300,6 +300,8 @@ pub struct Gate {
     logon: Instant,
     /// When the last password came.
     passed: Instant,
+    /// How long a refusal takes at least, from then on.
+    reject: Duration,
     /// The host has a password and has not said whether it is right.
     unanswered: bool,
     /// Something suspicious was reported since the last logon: once is enough.
@@ -324,8 +326,10 @@ impl Gate {
     pub fn new(settings: Arc<Settings>, peer: IpAddr, now: Instant) -> Self {
         let logon = now.checked_add(settings.limits.logon).unwrap_or(now);
         let is_implicit = settings.client_tls == ClientTls::Implicit;
+        let reject = settings.limits.reject;
         Self {
             settings,
+            reject,
             peer: peer.to_canonical(),
             state: State::New,
             client: ClientLines::new(),
@@ -343,6 +347,11 @@ impl Gate {
             unanswered: false,
             suspected: false,
         }
+    }
+
+    /// Has no refusal come sooner than `least` after its password, whoever refuses, nor sooner than the settings say.
+    pub fn refuse_after(&mut self, least: Duration) {
+        self.reject = self.settings.limits.reject.max(least);
     }
 
     /// Takes one event and says what to do about it, in order.
@@ -375,7 +384,7 @@ impl Gate {
     /// Whether the client is to be read now. `false` while as much waits as may.
     #[must_use]
     pub fn wants_client(&self) -> bool {
-        !matches!(self.state, State::Closed) && self.client.has_room()
+        !matches!(self.state, State::Closed) && self.client.has_room() && !self.client.is_over
     }
 
     /// Whether the host is to be read now.
@@ -429,7 +438,7 @@ impl Gate {
             Event::Host(bytes) => self.read_host(bytes, step)?,
             Event::Verdict(verdict) => self.verdict(verdict, step)?,
             Event::Timeout => self.timeout(step)?,
-            Event::ClientClosed => return Err(Close::Client),
+            Event::ClientClosed => self.client_closed()?,
             Event::HostClosed => self.host_gone("the host closed the connection", step)?,
             Event::HostFailed => self.host_gone("no connection", step)?,
             Event::HostConnected(address) => self.host_connected(address, step)?,
@@ -441,6 +450,16 @@ impl Gate {
         self.read_client(step)?;
         if let State::Open(session) = &mut self.state {
             session.wait(is_traffic, &self.settings.limits, step);
+        }
+        Ok(())
+    }
+
+    /// The client closed its end. Where it said QUIT behind a transfer that runs, that goes on to its end (RFC 959 §4.1.1), within
+    /// the limits that it has in any case.
+    fn client_closed(&mut self) -> Result<(), Close> {
+        let is_transferring = matches!(&self.state, State::Open(session) if session.is_transferring());
+        if core::mem::replace(&mut self.client.is_over, true) || !is_transferring || !self.client.is_leaving() {
+            return Err(Close::Client);
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ use self::end::{End, Leaving};
 pub use self::socket::Socket;
 use crate::data::{ClientTls, Data, Dice, HostTls, Place, Settings};
 use crate::gate::{Action, Close, Event, Gate};
-use crate::order::{DataOrder, Side};
+use crate::order::{DataEvent, DataOrder, Side};
 
 /// How much is read at a time.
 const READ_SIZE: usize = 16 * 1024;
@@ -163,6 +163,8 @@ where
         let mut end = pin!(end);
         let mut is_ended = false;
         let mut host_first = false;
+        // Whether what the data connections tell next is the end of a transfer.
+        let mut is_transfer = false;
         let (mut to_client, mut to_host) = (0_u64, 0_u64);
         let mut actions = gate.handle(Event::ClientConnected, now());
         let close = loop {
@@ -186,7 +188,10 @@ where
                         to_host = to_host.saturating_add(host.written);
                         leaving = Leaving::of(core::mem::replace(&mut host, End::none()), LINGER).or(leaving);
                     }
-                    Action::Data(order) => data.order(order),
+                    Action::Data(order) => {
+                        is_transfer |= matches!(order, DataOrder::Start { .. });
+                        data.order(order);
+                    }
                     Action::Close(why) => close = Some(why),
                 }
             }
@@ -297,10 +302,13 @@ where
                 if !data.is_idle()
                     && let Poll::Ready(event) = data.poll_event(cx)
                 {
-                    if let crate::order::DataEvent::Ended { to_client: down, to_host: up, .. } = event {
+                    if let DataEvent::Ended { to_client: down, to_host: up, .. } = event {
                         to_client = to_client.saturating_add(down);
                         to_host = to_host.saturating_add(up);
-                        moved(down, up);
+                        // What was opened and never used is no transfer.
+                        if core::mem::take(&mut is_transfer) {
+                            moved(down, up);
+                        }
                     }
                     return Poll::Ready(gate.handle(Event::Data(event), now()));
                 }
@@ -324,11 +332,19 @@ where
         // What was received whole may still be on its way: closing now could destroy it.
         let _late = tokio::time::timeout(LINGER, async {
             while !data.is_idle() {
-                let _over = poll_fn(|cx| {
-                    let polled = data.poll_event(cx).map(|_| ());
-                    if data.is_idle() { Poll::Ready(()) } else { polled }
+                let event = poll_fn(|cx| match data.poll_event(cx) {
+                    Poll::Pending if data.is_idle() => Poll::Ready(None),
+                    polled => polled.map(Some),
                 })
                 .await;
+                // A transfer that the end of the session cut has moved bytes all the same.
+                if let Some(DataEvent::Ended { to_client: down, to_host: up, .. }) = event {
+                    to_client = to_client.saturating_add(down);
+                    to_host = to_host.saturating_add(up);
+                    if core::mem::take(&mut is_transfer) {
+                        moved(down, up);
+                    }
+                }
             }
         })
         .await;

@@ -182,10 +182,11 @@ impl Check<'_> {
         if file.listener.is_empty() {
             self.wrong(0..0, "there is no listener, so nobody could connect", "at least one table [[listener]]");
         }
-        let listeners: Vec<_> = self.listeners(file.listener, &names, &hosts, limits);
+        let mut listeners: Vec<_> = self.listeners(file.listener, &names, &hosts, limits);
         let node = gateway.as_ref().map(|gateway| Arc::clone(&gateway.node));
         let radius = file.radius.map(|radius| self.radius(radius, node));
         let yubikey = file.yubikey.map(|yubikey| self.yubikey(yubikey.into_inner()));
+        factor::wait_for_judges(&mut hosts, &mut listeners, (radius.as_ref(), yubikey.as_ref()));
         Some((
             gateway?,
             Delivery {

@@ -19,6 +19,21 @@ pub struct Radius {
     pub servers: Vec<RadiusServer>,
 }
 
+impl Radius {
+    /// How long all tries at all servers together may take for one answer. Whoever asked waits little longer, and what comes after
+    /// that helps nobody; an answer to a server's challenge is asked about anew.
+    pub const ASK_MAX: Duration = Duration::from_secs(50);
+
+    /// How long they take at most.
+    #[must_use]
+    pub fn ask_time(&self) -> Duration {
+        // Each is looked up by name first, for no longer than one try.
+        let all: Duration =
+            self.servers.iter().map(|server| server.timeout.saturating_mul(server.tries.saturating_add(1))).sum();
+        all.min(Self::ASK_MAX)
+    }
+}
+
 /// `[[radius.server]]`
 #[derive(Debug)]
 pub struct RadiusServer {

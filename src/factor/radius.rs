@@ -30,9 +30,6 @@ use packet::{HEADER, PACKET_MAX, VALUE_MAX};
 
 /// The most bytes of a password (section 5.2).
 const PASSWORD_MAX: usize = 128;
-/// How long all tries at all servers may take together: whoever asked waits no longer than a minute, and what comes after that helps
-/// nobody. An answer to a server's challenge is asked about anew.
-const ASK_MAX: Duration = Duration::from_secs(50);
 /// The most characters of a server's text that are shown.
 const TEXT_MAX: usize = 200;
 
@@ -158,8 +155,11 @@ impl Client {
 
     /// Asks the servers in order until one replies, or fifty seconds are over; with a state, only the one it came from.
     pub async fn ask(&self, request: Request<'_>) -> Outcome {
-        tokio::time::timeout(ASK_MAX, self.ask_all(request)).await.unwrap_or_else(|_| {
-            tracing::warn!(seconds = ASK_MAX.as_secs(), "no RADIUS server gave a reply in the time for all of them");
+        tokio::time::timeout(config::Radius::ASK_MAX, self.ask_all(request)).await.unwrap_or_else(|_| {
+            tracing::warn!(
+                seconds = config::Radius::ASK_MAX.as_secs(),
+                "no RADIUS server gave a reply in the time for all of them"
+            );
             Outcome::Unreachable
         })
     }

@@ -6,6 +6,7 @@
 //!             │                             └─ challenge open ──────────────────▶ Challenge      no second mail
 //!             ├─ a passcode alone ──────────┬─ right, or again in its window ───▶ AdmitWith
 //!             │                             └─ wrong, over, nothing kept ───────▶ Refuse         the host hears nothing
+//!             ├─ anything, while RADIUS asks ─ of whom a password is kept ──────▶ as a passcode
 //!             ├─ password:passcode ─────────── while one is asked for ──────────▶ Check, then Answer
 //!             ├─ no passcode needed ─────────── within the budget ───────────────▶ Admit          the host judges it
 //!             └─ anything else ─────────────── within the budget ───────────────▶ Check, then Accepted
@@ -18,13 +19,15 @@
 //! Clients open several connections within a millisecond, all with what they were given once. So everything of one user
 //! from one source to one host goes one after the other ([`Turn`]), a password that is being checked is waited for, and a
 //! passcode that was right counts again for a moment. Invariants: one open challenge per place, one mail per challenge; no
-//! password goes to the host without a place in the budget; every refusal takes the same time.
+//! password goes to the host without a place in the budget. How long a refusal takes is the gate's: see [`Inner::refusal_time`].
+
+mod read;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::SignedDuration;
-use policy::challenge::{Binding, DIGITS_MAX, DIGITS_MIN, keyed, of_another, one_line, passcode_in};
+use policy::challenge::{Binding, keyed, of_another};
 use policy::decide::repeat;
 use policy::{
     Answer, Attempt, Decision, Effect, Enforcement, Factor, Factors, Failure, Notice, PasscodePrompt, Prompt, Question,
@@ -38,13 +41,14 @@ use super::{Fault, Inner, Peer, refuse};
 use crate::audit::{Entry, Event, Outcome};
 use crate::seal;
 use crate::store::{self, Challenge, Fate, Latest, Snapshot};
+use read::{Given, may_hold_passcode};
 
 /// How long a log-on waits for another one of the same user and source. Clients give up after some 15 seconds.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a log-on waits for the mail relay; a relay that is slower is waited for without the client.
 const MAIL_MAX: Duration = Duration::from_secs(4);
-/// How long a refusal takes where the setting cannot be read.
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// How long a refusal takes where the setting cannot be read: as long as the setting allows.
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
 /// What comes of a password.
 enum Next {
@@ -57,10 +61,15 @@ enum Next {
     Admit(Box<Entry>),
 }
 
+impl From<Verdict> for Next {
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
+}
+
 impl Inner {
     /// Answers a question of an FTP gate.
     pub(super) async fn log_on(self: &Arc<Self>, peer: &Peer, question: Question) -> Verdict {
-        let begun = self.system.instant();
         let (user, answered) = match question {
             Question::Password { user, password } => (user.clone(), self.password(peer, user, &password).await),
             Question::Accepted { user, password } => (user.clone(), self.accepted(peer, user, &password).await),
@@ -78,25 +87,18 @@ impl Inner {
             Err(fault) => self.failed(peer, &self.attempt(peer, user), &fault).await,
         };
         match verdict {
-            Verdict::Refuse { notice, .. } => {
-                self.let_time_pass(begun, notice).await;
-                // Clients that can ask their user again do so on the same connection.
-                Verdict::Refuse { notice, close: notice == Notice::Unavailable }
-            }
+            // Clients that can ask their user again do so on the same connection.
+            Verdict::Refuse { notice, .. } => Verdict::Refuse { notice, close: notice == Notice::Unavailable },
             Verdict::Admit | Verdict::Challenge(_) | Verdict::Check { .. } | Verdict::AdmitWith { .. } => verdict,
         }
     }
 
-    /// Waits until a refusal of what began at `begun` may be told.
-    async fn let_time_pass(&self, begun: Instant, notice: Notice) {
-        let time = if notice == Notice::Unavailable {
-            REFUSAL_TIME
-        } else {
-            let rules = self.store.rules().await;
-            rules.map_or(REFUSAL_TIME, |rules| Duration::from_millis(u64::from(rules.settings.ftp_refusal_time)))
-        };
-        let passed = self.system.instant().saturating_duration_since(begun);
-        tokio::time::sleep(time.saturating_sub(passed)).await;
+    /// How long a refusal is to take at least, from the password on. The gate sees to it, since the host refuses as well.
+    pub(super) async fn refusal_time(&self) -> Duration {
+        match self.store.rules().await {
+            Ok(rules) => Duration::from_millis(u64::from(rules.settings.ftp_refusal_time)),
+            Err(_) => REFUSAL_TIME,
+        }
     }
 
     async fn password(
@@ -287,7 +289,8 @@ impl<'a> LogOn<'a> {
         {
             return Ok(Next::Verdict(verdict));
         }
-        if (may_hold_passcode(password) || self.holds_own(password))
+        let may_hold = may_hold_passcode(password) || self.turn.kept.is_some();
+        if (may_hold || self.holds_own(password))
             && let Some(next) = self.passcode(password).await?
         {
             return Ok(next);
@@ -338,73 +341,31 @@ impl<'a> LogOn<'a> {
         }
     }
 
-    /// Whether `password` is, or ends behind a colon in, what has the form of an answer of the user's own factors.
-    fn holds_own(&self, password: &Secret<Vec<u8>>) -> bool {
-        self.decision.effect == Effect::Challenge
-            && (self.own_alone(password).is_some() || self.own_line(password).is_some())
-    }
-
-    /// `password`, where it has the form of an answer of the user's own factors.
-    fn own_alone(&self, password: &Secret<Vec<u8>>) -> Option<Secret<String>> {
-        text(password.expose()).filter(|text| self.facts.proofs.have_form(text))
-    }
-
-    /// `password:answer`, taken apart at the last colon, where the answer has the form of the user's own factors.
-    fn own_line(&self, password: &Secret<Vec<u8>>) -> Option<(Secret<Vec<u8>>, Secret<String>)> {
-        let bytes = password.expose();
-        let colon = bytes.iter().rposition(|byte| *byte == b':')?;
-        let answer = text(&bytes[colon + 1..]).filter(|text| self.facts.proofs.have_form(text))?;
-        Some((Secret::new(bytes[..colon].to_vec()), answer))
-    }
-
     /// A passcode, alone or behind a password, where one is or was asked for here lately, or a factor of the user's own
     /// gives it; `None`: the password is one.
     async fn passcode(&mut self, password: &Secret<Vec<u8>>) -> Result<Option<Next>, Fault> {
         let latest = self.guard.store.latest_challenge(&self.attempt, &self.owner).await?;
-        let digits = latest.as_ref().map_or(0, |latest| latest.challenge.digits);
-        // Only what is sent has a letter.
-        let is_read = |letter: &Option<char>| {
-            letter.is_none() || latest.as_ref().is_some_and(|latest| latest.challenge.factor.is_sent())
-        };
-        let alone = (digits > 0).then(|| passcode_in(password, digits)).flatten().filter(|(letter, _)| is_read(letter));
-        let line =
-            (digits > 0).then(|| one_line(password, digits)).flatten().filter(|(_, (letter, _))| is_read(letter));
-        let own_line = || self.own_line(password).filter(|_| self.decision.effect == Effect::Challenge);
         let Some(latest) = latest else {
             // Nothing was asked for yet; with a password before it, what the user has is taken at once.
-            return match own_line() {
+            return match self.own_line(password).filter(|_| self.decision.effect == Effect::Challenge) {
                 Some((head, answer)) => self.check(&head, Some(Answer::Passcode(answer))).await.map(Some),
                 None => Ok(None),
             };
         };
-        let alone = alone.or_else(|| self.own_alone(password).map(|answer| (None, answer)));
-        let line = line.or_else(|| own_line().map(|(head, answer)| (head, (None, answer))));
-        let (head, letter, passcode) = match (alone, line) {
-            (Some((letter, passcode)), _) => (None, letter, passcode),
-            (None, Some((head, (letter, passcode)))) => (Some(head), letter, passcode),
-            (None, None) => return Ok(None),
+        let (head, passcode) = match self.read(&latest, password) {
+            Some(Given::Answer(head, passcode)) => (head, passcode),
+            Some(Given::OfAnother) => {
+                return self.denied_passcode(&latest, "passcode-of-another").await.map(|verdict| Some(verdict.into()));
+            }
+            Some(Given::Malformed) => {
+                return self.denied_passcode(&latest, "passcode-malformed").await.map(|verdict| Some(verdict.into()));
+            }
+            None => return Ok(None),
         };
-        let is_another = letter.is_some_and(|letter| letter != latest.challenge.prefix.to_ascii_uppercase());
-        let fits = !is_another && self.fits(&latest, &passcode);
-        let is_kept = match (&head, &self.turn.kept) {
-            (None, Some(kept)) => kept.challenge == latest.challenge.id,
-            (Some(head), Some(kept)) => kept.challenge == latest.challenge.id && self.is(head, &kept.mark),
-            (_, None) => false,
-        };
+        let fits = self.fits(&latest, &passcode);
+        let is_kept = self.keeps(&latest, head.as_ref());
         let is_own = head.is_some() && self.facts.proofs.have_form(&passcode);
         let verdict = match (self.standing(&latest), head) {
-            // Nothing is compared, and no try is taken: the digits belong to another sign-on.
-            (Standing::Open | Standing::Window, _) if is_another && is_kept => {
-                self.denied_passcode(&latest, "passcode-of-another").await?
-            }
-            (Standing::Open, Some(head)) if is_another => {
-                let answer = letter.into_iter().chain(passcode.expose().chars()).collect();
-                return self.check(&head, Some(Answer::Passcode(Secret::new(answer)))).await.map(Some);
-            }
-            // Unlike digits alone, a letter and digits make a password of many a user: where nobody was asked after giving a right
-            // one, the host judges it.
-            (_, None) if letter.is_some() && !is_kept && !fits => return Ok(None),
-            _ if is_another => return Ok(None),
             (Standing::Open, _) if is_kept => self.try_kept(&latest, &passcode).await?,
             (Standing::Window, _) if is_kept && fits => {
                 let password = self.open_kept()?;
@@ -430,7 +391,7 @@ impl<'a> LogOn<'a> {
             }
             (Standing::Window | Standing::Over(_), _) => return Ok(None),
         };
-        Ok(Some(Next::Verdict(verdict)))
+        Ok(Some(verdict.into()))
     }
 
     /// The latest challenge, or, for an answer of what the user has, one that is made for it: nobody was asked yet.
@@ -772,17 +733,6 @@ impl<'a> LogOn<'a> {
         let entry = self.guard.entry_of(self.peer, &self.attempt, Event::Passcode, outcome).reason(reason);
         of(entry, &latest.challenge)
     }
-}
-
-/// Whether `password` ends in what could be a passcode of some length, alone or behind a colon.
-fn may_hold_passcode(password: &Secret<Vec<u8>>) -> bool {
-    (DIGITS_MIN..=DIGITS_MAX)
-        .any(|digits| passcode_in(password, digits).is_some() || one_line(password, digits).is_some())
-}
-
-/// What stands in `bytes`, where it is text that somebody may have typed as a passcode.
-fn text(bytes: &[u8]) -> Option<Secret<String>> {
-    std::str::from_utf8(bytes).ok().map(|text| Secret::new(text.to_owned()))
 }
 
 /// A passcode as bytes.

@@ -52,7 +52,8 @@ pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStre
         Ok(Connection { stream: counted(stream, End::Host), local, peer })
     };
     let voice = known.voice(door, place, Some(&recorded));
-    let gate = Gate::new(Arc::clone(&ftp.gate), source.ip(), door.system.instant());
+    let mut gate = Gate::new(Arc::clone(&ftp.gate), source.ip(), door.system.instant());
+    gate.refuse_after(door.guard.refusal_time().await);
     let outcome = relay::run(
         client,
         dial,

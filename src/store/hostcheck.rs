@@ -4,7 +4,12 @@
 //! A password counts from before the host hears of it until the host accepts one of that user, or an administrator unlocks
 //! the user. Once `ftp.host-checks` of them stand, there is one more each `ftp.host-checks-window`, so that a user whom nobody
 //! unlocks gets in some day; whoever goes on guessing for days reaches the host's limit all the same, unless that setting is
-//! 0. Where the host has accepted a password of the user lately, the last check is kept for who comes from there.
+//! 0.
+//!
+//! Where the host has accepted a password of the user lately, the last check and all that come with time are kept for who
+//! comes from there: strangers have those before the last one, together, until the host accepts a password, and what they had
+//! refused at terminals uses up no more than that. So nobody keeps an owner out of a place where the owner was before, and
+//! strangers never reach the host's limit. Where there is but one check there is none to keep.
 //!
 //! Those from where no passcode is asked for are counted apart from the others: who is asked for passcodes cannot use up the
 //! budget of who is not. The sum of the two can be twice `ftp.host-checks`. Those of whom nobody named, where they are let in
@@ -31,6 +36,21 @@ pub struct Budget {
     pub limit: u32,
     /// When the last one was.
     last: Option<Timestamp>,
+    /// Those of sources at which the host accepted a password of the user.
+    known: u32,
+    /// Who asks.
+    source: Source,
+}
+
+/// What a source is to a user at a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The host accepted a password of the user there lately.
+    Known,
+    /// It accepted one elsewhere.
+    Stranger,
+    /// It accepted none anywhere: nobody can tell who is the owner.
+    Anybody,
 }
 
 impl Budget {
@@ -42,6 +62,7 @@ impl Budget {
         }
         let next = match (self.last, settings.ftp_host_checks_window) {
             (_, 0) => Timestamp::MAX,
+            _ if self.source == Source::Stranger => Timestamp::MAX,
             (None, _) => return None,
             (Some(last), minutes) => {
                 last.checked_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(Timestamp::MAX)
@@ -54,6 +75,11 @@ impl Budget {
     fn with(self, tally: &Tally) -> Self {
         if tally.passwords <= self.used {
             return self;
+        }
+        if self.source == Source::Known {
+            // Anybody can have passwords refused at a terminal: with those of strangers here they leave the last check.
+            let others = tally.passwords.saturating_sub(self.known).min(self.limit.saturating_sub(1));
+            return Self { used: self.used.max(self.known.saturating_add(others)), ..self };
         }
         Self { used: tally.passwords, last: self.last.max(tally.last), ..self }
     }
@@ -207,19 +233,29 @@ fn budget(
     settings: &Settings,
     now: Timestamp,
 ) -> Result<Budget, Error> {
-    let (used, last): (u32, Option<i64>) = connection
-        .prepare_cached("SELECT count(*), max(at) FROM host_checks WHERE user = ?1 AND host = ?2 AND trusted = ?3")?
-        .query_row(params![user, host, trusted], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let since = now.checked_sub(KNOWN_MAX).unwrap_or(Timestamp::MIN);
+    let since = millis(now.checked_sub(KNOWN_MAX).unwrap_or(Timestamp::MIN));
+    let (used, last, known): (u32, Option<i64>, u32) = connection
+        .prepare_cached(
+            "SELECT count(*), max(at), count(*) FILTER (WHERE EXISTS (
+                 SELECT 1 FROM host_sources AS known
+                 WHERE known.user = made.user AND known.host = made.host AND known.source = made.source AND known.at > ?4))
+             FROM host_checks AS made WHERE user = ?1 AND host = ?2 AND trusted = ?3",
+        )?
+        .query_row(params![user, host, trusted, since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let (elsewhere, here): (bool, bool) = connection
         .prepare_cached(
             "SELECT coalesce(max(source <> ?3), 0), coalesce(max(source = ?3), 0)
              FROM host_sources WHERE user = ?1 AND host = ?2 AND at > ?4",
         )?
-        .query_row(params![user, host, source, millis(since)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row(params![user, host, source, since], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let source = match (here, elsewhere) {
+        (true, _) => Source::Known,
+        (false, true) => Source::Stranger,
+        (false, false) => Source::Anybody,
+    };
     let limit = settings.ftp_host_checks;
-    let limit = if elsewhere && !here { limit.saturating_sub(1).max(1) } else { limit };
-    Ok(Budget { used, limit, last: last.map(timestamp).transpose()? })
+    let limit = if source == Source::Stranger { limit.saturating_sub(1).max(1) } else { limit };
+    Ok(Budget { used, limit, last: last.map(timestamp).transpose()?, known, source })
 }
 
 fn insert(

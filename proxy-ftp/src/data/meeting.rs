@@ -109,7 +109,7 @@ impl Meeting {
     }
 
     /// Makes sure that nobody takes the coming close for the end of a file.
-    fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         for post in [&mut self.client, &mut self.host] {
             match core::mem::replace(post, Post::Gone) {
                 Post::Met(tcp) => stream::abandon(&tcp),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub use crate::address::PORT_MIN;
+use crate::address::is_own;
 use crate::order::{Family, Side};
 
 /// How often a port is drawn before the range is searched from a place drawn at random.
@@ -143,7 +144,7 @@ impl Place {
     /// Whether the client may ask for a connection to `address` (PORT, EPRT).
     #[must_use]
     pub fn may_reach(&self, address: SocketAddr) -> bool {
-        address.port() >= PORT_MIN && address.ip().to_canonical() == self.peer.ip()
+        is_own(address, self.peer.ip())
     }
 
     /// Whether a connection from `address` is the peer's.
@@ -187,11 +188,10 @@ impl Place {
         settings: &SideSettings,
     ) -> io::Result<impl Future<Output = io::Result<TcpStream>> + Send + use<>> {
         let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
-        let target = match (side, settings.peers) {
-            (Side::Client, _) if !self.may_reach(address) => return Err(refused()),
-            (Side::Host, Peers::Any) if !address.ip().is_unspecified() => canonical(address),
-            (Side::Client | Side::Host, _) => with_port(self.peer, address.port()),
-        };
+        if side == Side::Client && !self.may_reach(address) {
+            return Err(refused());
+        }
+        let target = with_port(self.peer, address.port());
         if target.port() < PORT_MIN {
             return Err(refused());
         }
@@ -319,6 +319,19 @@ mod tests {
         assert!(!is_from(v4, "192.0.3.7", Peers::Net) && is_from(v4, "192.0.3.7", Peers::Any));
         assert!(is_from(v6, "2001:db8::8", Peers::Net) && !is_from(v6, "2001:db8:0:1::7", Peers::Net));
         assert!(!is_from(v6, "192.0.2.7", Peers::Net));
+    }
+
+    #[tokio::test]
+    async fn a_host_is_connected_to_where_its_control_connection_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let place = Place::new("127.0.0.1:21".parse().unwrap(), "127.0.0.1:2121".parse().unwrap());
+        for peers in [Peers::Same, Peers::Net, Peers::Any] {
+            let settings = SideSettings { peers, ..SideSettings::default() };
+            let named = SocketAddr::new("127.0.0.9".parse().unwrap(), address.port());
+            let stream = place.connect(Side::Host, named, &settings).unwrap().await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), address, "{peers:?}");
+        }
     }
 
     #[tokio::test]

@@ -36,6 +36,8 @@ pub(super) struct ClientLines {
     pub(super) splitter: Splitter,
     /// A command that waits until the one before it is done.
     parked: Option<Taken>,
+    /// The client has closed its end: nothing more comes.
+    pub(super) is_over: bool,
 }
 
 impl fmt::Debug for ClientLines {
@@ -46,7 +48,7 @@ impl fmt::Debug for ClientLines {
 
 impl ClientLines {
     pub(super) fn new() -> Self {
-        Self { buffer: BytesMut::new(), splitter: Splitter::client(), parked: None }
+        Self { buffer: BytesMut::new(), splitter: Splitter::client(), parked: None, is_over: false }
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) {
@@ -63,6 +65,11 @@ impl ClientLines {
 
     pub(super) fn has_room(&self) -> bool {
         self.buffer.len() < QUEUE_MAX
+    }
+
+    /// Whether the client said its goodbye, which waits.
+    pub(super) const fn is_leaving(&self) -> bool {
+        matches!(self.parked, Some(Ok(Command::Quit)))
     }
 
     pub(super) fn kept(&self) -> usize {

@@ -209,6 +209,11 @@ impl Gate {
         let Some(part) = parsed else { return Ok(()) };
         if is_first {
             self.host.dropping = part.code != Code::UNAVAILABLE && (is_stale || !self.owes());
+            if self.host.dropping
+                && let State::Open(session) = &mut self.state
+            {
+                session.dropped(part.code);
+            }
         }
         if self.host.dropping {
             return Ok(());

@@ -136,7 +136,7 @@ impl Gate {
                     gate.begin(password, answer, Known::Nothing, step).map(State::Checking)
                 }
                 Verdict::Check { .. } => Err(Close::Fault("a check that nothing is left to check for")),
-                Verdict::Challenge(Prompt::Passcode(prompt)) => gate.challenged(&prompt, kept, !is_first, step),
+                Verdict::Challenge(Prompt::Passcode(prompt)) => gate.challenged(&prompt, kept, step),
                 Verdict::Challenge(Prompt::Panel(_)) => Err(Close::Fault("a panel, which FTP cannot show")),
                 Verdict::Refuse { notice, close } => gate.refused(notice, close, step),
             }
@@ -146,7 +146,8 @@ impl Gate {
     /// The host refused, or the guard: nobody is told which.
     fn refused(&mut self, notice: Notice, close: bool, step: &mut Step) -> Result<State, Close> {
         self.tries = self.tries.saturating_add(1);
-        let close = if close {
+        // A guard that cannot go on says so after a password that is right only: where nobody is to learn that, it shows in nothing.
+        let close = if close && (self.settings.helpful || notice != Notice::Unavailable) {
             Some(Close::by(notice))
         } else if self.tries >= self.settings.limits.tries {
             Some(Close::Exhausted)
@@ -165,7 +166,7 @@ impl Gate {
         close: Option<Close>,
         step: &mut Step,
     ) -> Result<State, Close> {
-        let at = self.passed.checked_add(self.settings.limits.reject).unwrap_or(step.now);
+        let at = self.passed.checked_add(self.reject).unwrap_or(step.now);
         if at > step.now {
             return Ok(State::Rejecting { words, at, close });
         }
@@ -177,15 +178,16 @@ impl Gate {
         &mut self,
         prompt: &PasscodePrompt,
         password: Secret<Vec<u8>>,
-        accepted: bool,
         step: &mut Step,
     ) -> Result<State, Close> {
         let deadline = step.soon(self.settings.limits.prompt);
-        let is_helpful = self.settings.helpful && accepted;
+        // The guard asks for a passcode only behind a password that the host accepted, now or a moment ago.
+        let is_helpful = self.settings.helpful;
         let mode = match prompt.way {
-            Some(Way::Account) => Mode::Account,
+            // 332 tells that the password was right.
+            Some(Way::Account) if self.settings.helpful => Mode::Account,
             Some(Way::Reject) => Mode::Reject,
-            None => self.settings.mode,
+            Some(Way::Account) | None => self.settings.mode,
         };
         match mode {
             Mode::Account => {

@@ -48,8 +48,16 @@ pub(super) enum Work {
     /// The transfer is over; commands that were sent during it are not yet answered. `held`: what the client reads if
     /// the host has no more to say.
     Tail { ahead: VecDeque<Verb>, held: Option<Bytes>, deadline: Instant },
-    /// The client was told that a transfer failed; the host's word on it is still due, and nobody's any more.
-    Late,
+    /// The client was told how a transfer ended; so many of the host's words on it, and on commands sent during it, are still
+    /// due, and nobody's any more.
+    Late { owed: usize },
+}
+
+impl Work {
+    /// Waits for so many replies that are nobody's.
+    pub(super) const fn late(owed: usize) -> Self {
+        if owed == 0 { Self::Idle } else { Self::Late { owed } }
+    }
 }
 
 /// The part of a gate that lasts from one logon to its end.
@@ -65,6 +73,9 @@ pub(super) struct Session {
     pub(super) host_private: bool,
     /// The host is gone; what it sent before is still delivered.
     pub(super) gone: bool,
+    /// So many replies to ABOR did not come in their time. A host may have said all in one word; where it did not, they come
+    /// before any other reply.
+    strays: usize,
     deadline: Option<Instant>,
 }
 
@@ -77,6 +88,7 @@ impl Session {
             extended_only: false,
             host_private,
             gone: false,
+            strays: 0,
             deadline: Some(step.soon(limits.idle)),
         }
     }
@@ -93,10 +105,18 @@ impl Session {
     pub(super) const fn state_name(&self) -> &'static str {
         match self.work {
             Work::Transfer(_) => "transferring",
-            Work::Idle | Work::Reply(_) | Work::Protect { .. } | Work::Setup(_) | Work::Tail { .. } | Work::Late => {
-                "open"
-            }
+            Work::Idle
+            | Work::Reply(_)
+            | Work::Protect { .. }
+            | Work::Setup(_)
+            | Work::Tail { .. }
+            | Work::Late { .. } => "open",
         }
+    }
+
+    /// Whether a transfer is under way.
+    pub(super) const fn is_transferring(&self) -> bool {
+        matches!(self.work, Work::Transfer(_))
     }
 
     /// Whether the host owes a reply.
@@ -105,7 +125,7 @@ impl Session {
             Work::Idle => false,
             Work::Setup(setup) => setup.owes(),
             Work::Transfer(transfer) => transfer.owes(),
-            Work::Reply(_) | Work::Protect { .. } | Work::Tail { .. } | Work::Late => true,
+            Work::Reply(_) | Work::Protect { .. } | Work::Tail { .. } | Work::Late { .. } => true,
         }
     }
 
@@ -129,7 +149,7 @@ impl Session {
             | Work::Protect { .. }
             | Work::Setup(_)
             | Work::Tail { .. }
-            | Work::Late => false,
+            | Work::Late { .. } => false,
         }
     }
 
@@ -142,7 +162,7 @@ impl Session {
             Work::Idle => Some(step.soon(limits.idle)),
             Work::Reply(Kind::Quit) => Some(step.soon(limits.abort)),
             Work::Setup(_) => Some(step.soon(limits.settle)),
-            Work::Reply(_) | Work::Protect { .. } | Work::Late => Some(step.soon(limits.command)),
+            Work::Reply(_) | Work::Protect { .. } | Work::Late { .. } => Some(step.soon(limits.command)),
             Work::Transfer(transfer) => transfer.deadline(self.data, limits, step),
             Work::Tail { deadline, .. } => Some(*deadline),
         };
@@ -151,6 +171,33 @@ impl Session {
     /// Whether the host is done with a transfer, and the client has not got all of it yet.
     fn is_delivering(&self) -> bool {
         self.data == Data::Running && matches!(&self.work, Work::Transfer(transfer) if transfer.is_delivering())
+    }
+
+    /// Takes it that nobody hears any more of what was sent during a transfer and is not answered: the next command waits for
+    /// what must come, and what may come is known when it does.
+    pub(super) fn give_up(&mut self, owed: usize, ahead: &VecDeque<Verb>) {
+        let aborts = ahead.iter().filter(|verb| **verb == Verb::Abor).count();
+        self.strays = self.strays.saturating_add(aborts);
+        self.work = Work::late(owed.saturating_add(ahead.len().saturating_sub(aborts)));
+    }
+
+    /// Whether this is a reply to an ABOR of before, which came too late. Replies come in order: behind any other one there is none.
+    pub(super) fn is_stray(&mut self, code: Code) -> bool {
+        let may_be = match &self.work {
+            Work::Idle | Work::Reply(_) | Work::Protect { .. } | Work::Setup(_) => true,
+            Work::Transfer(transfer) => transfer.is_waiting(),
+            Work::Tail { .. } | Work::Late { .. } => return false,
+        };
+        let is_stray = may_be && self.strays > 0 && matches!(code.number(), 225 | 226);
+        self.strays = if is_stray { self.strays.saturating_sub(1) } else { 0 };
+        is_stray
+    }
+
+    /// A reply came while none was owed.
+    pub(super) fn dropped(&mut self, code: Code) {
+        if matches!(code.number(), 225 | 226) {
+            self.strays = self.strays.saturating_sub(1);
+        }
     }
 
     /// Closes data connections that are there.
@@ -282,6 +329,7 @@ impl Gate {
             Command::Feat => Ok(self.forward(session, &Command::Feat, Kind::Features, step)),
             Command::Abor => {
                 session.drop_data(step);
+                session.strays = 0;
                 Ok(self.forward(session, &Command::Abor, Kind::Pass, step))
             }
             Command::Pasv => Ok(self.setup(session, Want::Passive { extended: false }, step)),
@@ -324,6 +372,9 @@ impl Gate {
             step.say(said.wire);
             return Err(Close::Host);
         }
+        if session.is_stray(said.code) {
+            return Ok(State::Open(session));
+        }
         match core::mem::replace(&mut session.work, Work::Idle) {
             Work::Idle => {}
             Work::Reply(kind) if !said.code.is_final() => {
@@ -353,10 +404,8 @@ impl Gate {
                     session.work = Work::Tail { ahead, held, deadline };
                 }
             }
-            Work::Late => {
-                if !said.code.is_final() {
-                    session.work = Work::Late;
-                }
+            Work::Late { owed } => {
+                session.work = Work::late(if said.code.is_final() { owed.saturating_sub(1) } else { owed });
             }
         }
         Ok(State::Open(session))
@@ -404,7 +453,7 @@ impl Gate {
                 step.say(words::farewell());
                 Err(Close::Client)
             }
-            Work::Reply(_) | Work::Protect { .. } | Work::Late => {
+            Work::Reply(_) | Work::Protect { .. } | Work::Late { .. } => {
                 session.drop_data(step);
                 step.say(words::unavailable());
                 Err(Close::Timeout("the host's reply"))
@@ -421,8 +470,9 @@ impl Gate {
                 Ok(State::Open(session))
             }
             Work::Transfer(transfer) => self.transfer_timeout(session, transfer, step),
-            Work::Tail { held, .. } => {
+            Work::Tail { ahead, held, .. } => {
                 step.say(held.unwrap_or_default());
+                session.give_up(0, &ahead);
                 session.wait(true, &self.settings.limits, step);
                 Ok(State::Open(session))
             }

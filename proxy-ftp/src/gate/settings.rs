@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::command::{Command, Verb};
+use crate::command::Command;
 
 /// How a passcode is asked for, where it did not come with the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,15 +109,24 @@ impl Refused {
             Command::Plain(_, argument) | Command::Unknown(_, argument) => argument.as_ref(),
             _ => None,
         };
-        let verb =
-            if let Command::Unknown(word, _) = command { word.as_str() } else { command.verb().map_or("", Verb::word) };
-        self.verb.eq_ignore_ascii_case(verb)
+        let is_verb = if let Command::Unknown(word, _) = command {
+            // A host that reads four letters would take `RCMDX` for it.
+            let head = word.as_str().as_bytes().get(..self.verb.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(self.verb.as_bytes()))
+        } else {
+            self.is_verb_of(command)
+        };
+        is_verb
             && self.word.as_ref().is_none_or(|word| {
                 let first = argument.and_then(|argument| {
                     argument.as_bytes().split(u8::is_ascii_whitespace).find(|word| !word.is_empty())
                 });
                 first.is_some_and(|first| first.eq_ignore_ascii_case(word.as_bytes()))
             })
+    }
+
+    fn is_verb_of(&self, command: &Command) -> bool {
+        command.verb().is_some_and(|verb| self.verb.eq_ignore_ascii_case(verb.word()))
     }
 
     /// Whether it is all of this verb.
@@ -268,6 +277,8 @@ mod tests {
             (b"site  exec", true),
             (b"SITE EXECUTE", false),
             (b"SITE", false),
+            (b"SITEX EXEC ls", true),
+            (b"SITEX IDLE", false),
             (b"RCMD X", false),
         ] {
             assert_eq!(refused.matches(&parse(line).unwrap()), expected, "{line:?}");
@@ -275,6 +286,11 @@ mod tests {
         let refused: Refused = "rcmd".parse().unwrap();
         assert!(refused.matches(&parse(b"rcmd dltlib x").unwrap()));
         assert!(refused.is_verb("RCMD"));
+        for (line, expected) in
+            [(&b"RCMDX dltlib x"[..], true), (b"rcmdRCMD", true), (b"RCM X", false), (b"XRCMD X", false)]
+        {
+            assert_eq!(refused.matches(&parse(line).unwrap()), expected, "{line:?}");
+        }
         let refused: Refused = "XYZZY".parse().unwrap();
         assert!(refused.matches(&parse(b"xyzzy plugh").unwrap()));
         for text in ["", "A B C", "É"] {

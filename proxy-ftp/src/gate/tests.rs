@@ -52,8 +52,16 @@ fn verdict(words: &str) -> Verdict {
             Verdict::Check { password: secret(password), answer }
         }
         ["challenge"] => Verdict::Challenge(prompt(None)),
+        ["challenge", "account"] => match prompt(None) {
+            policy::Prompt::Passcode(prompt) => {
+                let prompt = policy::PasscodePrompt { way: Some(policy::Way::Account), ..*prompt };
+                Verdict::Challenge(policy::Prompt::Passcode(Box::new(prompt)))
+            }
+            policy::Prompt::Panel(_) => unreachable!(),
+        },
         ["challenge", "wrong"] => Verdict::Challenge(prompt(Some(policy::Message::Wrong))),
         ["refuse"] => Verdict::Refuse { notice: Notice::Refused, close: false },
+        ["refuse", "unavailable"] => Verdict::Refuse { notice: Notice::Unavailable, close: true },
         ["refuse", "close"] => Verdict::Refuse { notice: Notice::Refused, close: true },
         _ => panic!("no verdict: {words}"),
     }

@@ -94,6 +94,11 @@ impl Transfer {
         self.last.is_none() || !self.ahead.is_empty()
     }
 
+    /// Whether the host has said nothing of it yet.
+    pub(super) const fn is_waiting(&self) -> bool {
+        !self.begun && self.last.is_none()
+    }
+
     pub(super) fn ahead(&self) -> usize {
         self.ahead.len()
     }
@@ -388,7 +393,7 @@ impl Gate {
                     | Work::Protect { .. }
                     | Work::Transfer(_)
                     | Work::Tail { .. }
-                    | Work::Late => session.work = work,
+                    | Work::Late { .. } => session.work = work,
                 }
                 Ok(State::Open(session))
             }
@@ -484,7 +489,7 @@ impl Gate {
                 | Work::Protect { .. }
                 | Work::Setup(_)
                 | Work::Tail { .. }
-                | Work::Late => work,
+                | Work::Late { .. } => work,
             };
         }
         State::Open(session)
@@ -593,7 +598,7 @@ impl Gate {
             return Err(Close::Timeout("the host's reply"));
         }
         step.say(if transfer.begun { words::aborted() } else { words::no_data() });
-        session.work = Work::Late;
+        session.give_up(usize::from(transfer.last.is_none()), &transfer.ahead);
         session.wait(true, &self.settings.limits, step);
         Ok(State::Open(session))
     }

@@ -145,12 +145,15 @@ async fn serve(
 struct Gateway {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
+    moved: Arc<Mutex<Vec<(u64, u64)>>>,
     outcome: JoinHandle<Outcome>,
 }
 
 async fn gateway(settings: crate::gate::Settings, certificate: &Certificate, host: &Host) -> Gateway {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let moved = Arc::<Mutex<Vec<_>>>::default();
+    let counted = Arc::clone(&moved);
     let means = Means {
         client_tls: Some(ClientTls::new(&certificate.server, false)),
         host_tls: Some((Arc::clone(&certificate.client), ServerName::try_from("localhost").unwrap())),
@@ -162,7 +165,7 @@ async fn gateway(settings: crate::gate::Settings, certificate: &Certificate, hos
                 .map_err(|_| io::Error::other("no dice"))
         }),
         secured: Box::new(|connection| assert!(!connection.is_handshaking())),
-        moved: Box::new(|_, _| {}),
+        moved: Box::new(move |down, up| counted.lock().unwrap().push((down, up))),
     };
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (to, log) = (host.address, Arc::clone(&asked));
@@ -176,7 +179,7 @@ async fn gateway(settings: crate::gate::Settings, certificate: &Certificate, hos
         };
         run(client, dial, gate, means, ask, |_| {}, core::future::pending()).await
     });
-    Gateway { address, asked, outcome }
+    Gateway { address, asked, moved, outcome }
 }
 
 /// The guard: 314159 is the passcode; a password with it behind a colon is checked, one without it is challenged.
@@ -276,6 +279,29 @@ async fn a_logon_and_transfers_in_the_clear() {
     let outcome = gateway.outcome.await.unwrap();
     assert_eq!(outcome.close, Close::Client);
     assert!(outcome.to_client > 3_000_000 && outcome.to_host > 3_000_000, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_a_cut_transfer_moved_is_counted() {
+    let certificate = certificate();
+    // More than sockets hold.
+    let host = host(None, Arc::new(vec![7; 60_000_000])).await;
+    let gateway = gateway(settings(), &certificate, &host).await;
+    let mut client = Client::connect(gateway.address).await;
+    client.reply().await;
+    client.log_on().await;
+    // A port that is never used is no transfer.
+    client.passive().await;
+    let mut data = TcpStream::connect(client.passive().await).await.unwrap();
+    assert_eq!(client.say("RETR f").await, "150 Here.");
+    let mut bytes = vec![0; 200_000];
+    data.read_exact(&mut bytes).await.unwrap();
+    drop(client);
+    let outcome = gateway.outcome.await.unwrap();
+    assert_eq!(outcome.close, Close::Client);
+    assert!(outcome.to_client > 200_000, "{outcome:?}");
+    let moved = gateway.moved.lock().unwrap().clone();
+    assert!(matches!(moved[..], [(200_000.., 0)]), "{moved:?}");
 }
 
 #[tokio::test]

@@ -7,12 +7,40 @@ use policy::Secret;
 use toml::Spanned;
 
 use super::{Check, file, is_loopback, parse_address};
-use crate::config::{ApiKey, Password, Radius, RadiusServer, Yubikey};
+use crate::config::{ApiKey, Host, Listener, Password, Radius, RadiusServer, Yubikey};
 
 /// The port of RADIUS authentication (RFC 2865, section 3).
 const RADIUS_PORT: u16 = 1812;
 /// The fewest characters of a secret shared with a RADIUS server (section 3: at least 16 octets).
 pub(in crate::config) const RADIUS_SECRET_MIN: usize = 16;
+
+/// What a verdict takes besides the servers that judge an answer: the store, and a log-on of the same user that goes before.
+const VERDICT_MARGIN: Duration = Duration::from_secs(20);
+
+/// Has gates wait for a verdict as long as the servers that judge answers may take, all of them, one after the other.
+pub(super) fn wait_for_judges(
+    hosts: &mut [Option<Host>],
+    listeners: &mut [Option<Listener>],
+    (radius, yubikey): (Option<&Option<Radius>>, Option<&Option<Yubikey>>),
+) {
+    let radius = radius.and_then(Option::as_ref).map_or(Duration::ZERO, Radius::ask_time);
+    let yubikey = yubikey.and_then(Option::as_ref).map_or(Duration::ZERO, |yubikey| {
+        yubikey.timeout.saturating_mul(u32::try_from(yubikey.servers.len()).unwrap_or(u32::MAX))
+    });
+    let judged = radius.saturating_add(yubikey);
+    if judged.is_zero() {
+        return;
+    }
+    let least = judged.saturating_add(VERDICT_MARGIN);
+    for host in hosts.iter_mut().flatten() {
+        let verdict = &mut Arc::make_mut(&mut host.gate).limits.verdict;
+        *verdict = least.max(*verdict);
+    }
+    for ftp in listeners.iter_mut().flatten().filter_map(|listener| listener.ftp.as_mut()) {
+        let verdict = &mut Arc::make_mut(&mut ftp.gate).limits.verdict;
+        *verdict = least.max(*verdict);
+    }
+}
 
 impl Check<'_> {
     pub(super) fn radius(&mut self, radius: Spanned<file::Radius>, node: Option<Arc<str>>) -> Option<Radius> {
@@ -159,6 +187,28 @@ mod tests {
                 ConfigError::Read { .. } => panic!("nothing is read"),
             },
         )
+    }
+
+    #[test]
+    fn gates_wait_as_long_as_servers_may_take() {
+        let ftp = "[[listener]]\nname = \"b\"\nservice = \"ftp\"\naddress = \"127.0.0.1:0\"\nhost = \"PROD\"\n";
+        let server = |seconds: u32, tries: u32| {
+            format!(
+                "[[radius.server]]\naddress = \"10.1.1.1\"\nsecret_file = \"s\"\ntimeout_seconds = {seconds}\ntries = {tries}\n"
+            )
+        };
+        let keys = "[yubikey]\nservers = [\"https://a.example.com/v\", \"https://b.example.com/v\"]\nclient_id = 1\n";
+        for (text, telnet, by_ftp) in [
+            (String::new(), 60, 30),
+            (format!("[radius]\n{}", server(1, 1)), 60, 30),
+            (format!("[radius]\n{}{}", server(60, 5), server(3, 3)), 70, 70),
+            (format!("[radius]\n{}{keys}timeout_seconds = 30\n", server(3, 3)), 92, 92),
+        ] {
+            let config = check(&format!("{ftp}{text}")).unwrap();
+            let ftp = config.listeners.iter().find_map(|listener| listener.ftp.as_ref()).unwrap();
+            let found = (config.hosts[0].gate.limits.verdict.as_secs(), ftp.gate.limits.verdict.as_secs());
+            assert_eq!(found, (telnet, by_ftp), "{text}");
+        }
     }
 
     #[test]

@@ -81,6 +81,29 @@ async fn server(replies: Vec<(u8, Reply)>) -> (Server, Arc<std::sync::Mutex<Vec<
     (Server { name: "127.0.0.1".to_owned(), port, secret, timeout: Duration::from_millis(300), tries: 2 }, seen)
 }
 
+/// A client of a server that accepts `right` and rejects all else; how many requests came.
+pub(crate) async fn judging(right: &'static str) -> (Client, Arc<std::sync::atomic::AtomicUsize>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let seen = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let secret = Secret::new(SECRET.to_owned());
+    tokio::spawn(async move {
+        let mut buffer = vec![0; PACKET_MAX];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let request = packet::parse(&buffer[..length]).unwrap();
+            let secret = Secret::new(SECRET.to_owned());
+            let hidden = hide(&Secret::new(right.to_owned()), request.authenticator, &secret);
+            let is_right = request.values(USER_PASSWORD).next() == Some(hidden.expose().as_slice());
+            let code = if is_right { ACCESS_ACCEPT } else { ACCESS_REJECT };
+            socket.send_to(&reply(&buffer[..length], code, &[], Reply::Honest), client).await.unwrap();
+        }
+    });
+    let server = Server { name: "127.0.0.1".to_owned(), port, secret, timeout: Duration::from_secs(3), tries: 1 };
+    (client(vec![server]), seen)
+}
+
 fn client(servers: Vec<Server>) -> Client {
     let settings =
         Settings { servers, nas_identifier: "GATE1".to_owned(), user_name: "{user-lower}@example.com".to_owned() };
@@ -153,7 +176,7 @@ async fn all_tries_at_all_servers_together_have_their_time() {
     let (two, _) = server(vec![(ACCESS_ACCEPT, Reply::Silence)]).await;
     let patient = |server: Server| Server { timeout: Duration::from_secs(60), tries: 5, ..server };
     let client = client(vec![patient(one), patient(two)]);
-    let limit = ASK_MAX + Duration::from_secs(1);
+    let limit = config::Radius::ASK_MAX + Duration::from_secs(1);
     let answered = tokio::time::timeout(limit, ask(&client)).await.expect("an end in time");
     assert!(matches!(answered, Outcome::Unreachable));
     assert!(seen.lock().unwrap().len() <= 1);

@@ -206,6 +206,8 @@ fn refused_commands() {
         C rcmd DLTLIB X
         =>! Suspicious
         =>C 502 This command is not allowed here.
+        C RCMDX DLTLIB X
+        =>C 502 This command is not allowed here.
         C SITE exec ls
         =>C 502 This command is not allowed here.
         C SITE NAMEFMT 1

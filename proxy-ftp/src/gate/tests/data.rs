@@ -82,6 +82,8 @@ fn unused_data_connections_are_closed() {
     ready("C ABOR\n=>D abort\n=>H ABOR\nH 226 nothing\n=>C 226 nothing");
     ready("C PASV\n=>D abort\n=>H PASV");
     play_open(&settings(), "C RETR f\n=>C 425 No data connection.");
+    // Nobody came in time: the host would empty the file before anybody knew.
+    ready("D ended cut\nC STOR f\n=>C 425 No data connection.");
 }
 
 #[test]
@@ -99,8 +101,47 @@ fn aborts() {
     download(&format!("H 226 done\n=>D finish\n{abort}{cut}\nH 226 nothing\n=>C 226 nothing\nC PWD\n=>H PWD"));
     // A host that does not know the word.
     download(&format!("{abort}H 502 what?\n=>C 502 what?\nH 426 cut\n=>C 426 cut\nC PWD\n=>H PWD"));
+    // What comes late is not taken for the next command's.
+    let late = "=>C 426 aborted\nT 5\nC DELE f\n=>H DELE f\nH 226 late\nH 550 none\n=>C 550 none\n";
+    download(&format!("{abort}H 426 aborted\n{late}C ABOR\n=>H ABOR\nH 226 nothing\n=>C 226 nothing"));
+    let again = "C PASV\n=>H PASV\nH 225 late\nH 227 Entering Passive Mode (10,0,0,2,40,0).\n\
+                 =>D open client listen V4, host connect 10.0.0.2:10240\nD ready c=192.0.2.1:50000\n\
+                 =>C 227 Entering Passive Mode (192,0,2,1,195,80).";
+    download(&format!("{abort}H 426 aborted\n=>C 426 aborted\nT 5\n{again}"));
+    // Nor is anything missed where the host said it in one word.
+    download(&format!(
+        "{abort}H 226 closed\n{cut}\nT 5\n=>C 226 closed\nC PWD\n=>H PWD\nH 257 x\n=>C 257 x\nC X\n=>H X\nH 226 y\n=>C 226 y"
+    ));
     // One that says nothing at all.
     download(&format!("{abort}T 30\n{cut}\nH 426 late\nH 226 later\nC PWD\n=>H PWD"));
+}
+
+#[test]
+fn every_word_that_is_owed_is_waited_for() {
+    let cut = "=>C 426 The data connection was cut; the transfer is not complete.";
+    let asked = "C NOOP\n=>H NOOP\nD ended cut\nT 30\n";
+    download(&format!("{asked}{cut}\nC DELE f\nH 426 late\nH 200 still here\n=>H DELE f\nH 550 none\n=>C 550 none"));
+    let abort = "C STAT\n=>H STAT\nC ABOR\n=>H ABOR\n=>D abort\n";
+    download(&format!(
+        "{abort}T 30\n{cut}\nC DELE f\nH 211 busy\nH 426 late\n=>H DELE f\nH 226 later\nH 550 none\n=>C 550 none"
+    ));
+    // The end was told, and a question is still open.
+    let done = "C NOOP\n=>H NOOP\nD ended clean\nH 226 done\n=>C 226 done\nT 30\n";
+    download(&format!("{done}C DELE f\nH 200 late\n=>H DELE f\nH 550 none\n=>C 550 none"));
+}
+
+#[test]
+fn a_goodbye_behind_a_transfer_waits_for_its_end() {
+    let end = "H 226 done\n=>D finish\nD ended clean\n=>C 226 done\n=>H QUIT\nH 221 bye\n=>C 221 bye\n=>X closed by the client";
+    download(&format!("C QUIT\nBYE\n{end}"));
+    download(&format!("C NOOP|QUIT\n=>H NOOP\nBYE\nH 200 ok\n=>C 200 ok\n{end}"));
+    // Who does not say it is gone, and so is who is gone altogether.
+    download("BYE\n=>X closed by the client");
+    download("C QUIT\nBYE\nBYE\n=>X closed by the client");
+    play_open(&settings(), "C RCMD long\n=>H RCMD long\nC QUIT\nBYE\n=>X closed by the client");
+    let mut bench = Bench::new(&settings(), CLIENT, usize::MAX);
+    bench.play(&format!("{LOGGED_ON}{READY}{DOWNLOAD}C QUIT\nBYE"));
+    assert!(!bench.gate.wants_client(), "nothing more comes");
 }
 
 #[test]

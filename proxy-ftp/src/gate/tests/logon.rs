@@ -198,7 +198,7 @@ fn refusals_look_alike() {
 }
 
 /// Four refusals, whoever they are about; then what happens at the fifth password, of ANNA's, and until when it lasts.
-fn after_four(settings: &Settings, is_right: bool) -> (Vec<String>, Option<Duration>) {
+fn after_four(settings: &Settings, right: Option<&str>) -> (Vec<String>, Option<Duration>) {
     let mut bench = Bench::new(settings, CLIENT, usize::MAX);
     for _ in 0..4 {
         for line in ["C USER nobody", "C PASS x", "V refuse", "T 2"] {
@@ -214,9 +214,9 @@ fn after_four(settings: &Settings, is_right: bool) -> (Vec<String>, Option<Durat
         bench.line(line);
     }
     bench.did.clear();
-    bench.line(if is_right { "H 230 ANNA logged on." } else { "H 530 no." });
-    if is_right {
-        bench.line("V challenge");
+    bench.line(if right.is_some() { "H 230 ANNA logged on." } else { "H 530 no." });
+    if let Some(verdict) = right {
+        bench.line(verdict);
     }
     let deadline = bench.gate.deadline().map(|at| at - bench.now);
     bench.line("T 2");
@@ -234,11 +234,57 @@ fn uniform_replies_tell_by_nothing_whether_a_password_was_right() {
         let mut settings = Settings { helpful: false, close_after_reject, ..settings() };
         settings.limits.tries = tries;
         settings.limits.reject = Duration::from_secs(reject);
-        let (wrong, right) = (after_four(&settings, false), after_four(&settings, true));
-        assert_eq!(wrong, right, "{tries} {close_after_reject} {reject}");
+        let wrong = after_four(&settings, None);
+        // A passcode, whatever way the user has; none that could be sent; a rule that denies.
+        for verdict in ["V challenge", "V challenge account", "V refuse unavailable", "V refuse"] {
+            let right = after_four(&settings, Some(verdict));
+            assert_eq!(wrong, right, "{verdict} {tries} {close_after_reject} {reject}");
+        }
         let is_closed = tries == 5 || close_after_reject;
         assert_eq!(wrong.0.len(), if is_closed { 2 } else { 1 }, "{wrong:?}");
     }
+}
+
+#[test]
+fn a_longer_time_of_the_guard_s_holds_for_every_refusal() {
+    for lines in [
+        &["H 530 no."][..],
+        &["H 230 ANNA logged on.", "V challenge"],
+        &["H 230 ANNA logged on.", "V refuse unavailable"],
+    ] {
+        let mut bench = Bench::new(&Settings { helpful: false, ..settings() }, CLIENT, usize::MAX);
+        bench.gate.refuse_after(Duration::from_secs(4));
+        for line in ["C USER anna", "C PASS hunter2", "V check hunter2", "UP", "H 220 QTCP.", "H 331 Enter password."] {
+            bench.line(line);
+        }
+        lines.iter().for_each(|line| bench.line(line));
+        bench.did.clear();
+        bench.play("T 3\nT 1\n=>C 530 Log on attempt rejected.");
+    }
+    // Never sooner than the settings say.
+    let mut bench = Bench::new(&settings(), CLIENT, usize::MAX);
+    bench.gate.refuse_after(Duration::ZERO);
+    assert_eq!(bench.gate.reject, settings().limits.reject);
+}
+
+#[test]
+fn the_password_again_is_told_that_a_passcode_is_open() {
+    let start = "
+        =>C 220 Welcome.
+        C USER anna
+        =>C 331 Enter password.
+        C PASS hunter2
+        =>? password ANNA hunter2
+        V challenge
+    ";
+    let told = "
+        =>C 530-Passcode K was sent to a***@example.com; it is valid until 14:08:59.
+        =>C 530 Log on again with its 6 digits as the password.
+    ";
+    play(&settings(), &format!("{start}{told}"));
+    play(&Settings { helpful: false, ..settings() }, &format!("{start}=>C 530 Log on attempt rejected."));
+    let closes = "V refuse unavailable\n=>C 530 Log on attempt rejected.\n=>X host not available: no decision";
+    checked(&settings(), closes);
 }
 
 #[test]
