@@ -358,7 +358,8 @@ impl Closing {
     async fn close(mut self, why: &'static str, how: &str) {
         metrics::ended(&self.peer.listener, self.peer.service, why);
         tracing::info!(connection = %self.peer.connection, source = %self.peer.source, how, "connection closed");
-        self.guard.connection_closed(&self.peer, how).await;
+        // Boxed: what ends a connection takes no room while it lives.
+        Box::pin(self.guard.connection_closed(&self.peer, how)).await;
         self.armed = false;
     }
 }
