@@ -211,8 +211,7 @@ impl Guard {
     /// out now, or nothing can be recorded any more.
     pub async fn record(&self, peer: &Peer, report: Report) -> Option<Notice> {
         let guard = &*self.0;
-        // Boxed: all rules pass through it, and the task of the connection outlives it by hours.
-        match Box::pin(guard.take_report(peer, report)).await {
+        match guard.take_report(peer, report).await {
             Ok(notice) => notice,
             Err(error) => {
                 tracing::error!(connection = %peer.connection, %error, "a report was not recorded");
