@@ -49,6 +49,10 @@ use talk::Talks;
 
 pub use crate::delivery::Names;
 
+/// How many answers a terminal may give at one sign-on, panels of enrolment and contacts included: several times what anybody
+/// needs. Most of them put an entry into the audit, and some cost nothing else.
+const ANSWERS_MAX: u32 = 100;
+
 /// The number of a connection: 16 random bytes in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConnectionId(Arc<str>);
@@ -315,7 +319,7 @@ impl Inner {
         }
         let (user, answer) = match question {
             Question::SignOn { user, accepted } => {
-                self.talks.end(&peer.connection);
+                self.talks.begin(&peer.connection);
                 if let Some(user) = user.as_ref().filter(|_| accepted) {
                     self.talks.accept(&peer.connection, user);
                 }
@@ -328,12 +332,24 @@ impl Inner {
         let attempt = self.attempt(peer, user);
         let verdict = match answer {
             None => self.sign_on(peer, &attempt).await,
-            Some(answer) => self.answered(peer, &attempt, answer).await,
+            Some(answer) => match self.talks.answered(&peer.connection) {
+                ..=ANSWERS_MAX => self.answered(peer, &attempt, answer).await,
+                many => self.too_many_answers(peer, &attempt, many == ANSWERS_MAX + 1).await,
+            },
         };
         match verdict {
             Ok(verdict) => verdict,
             Err(fault) => self.failed(peer, &attempt, &fault).await,
         }
+    }
+
+    /// Refuses whoever goes on answering; `first`: the audit does not know yet.
+    async fn too_many_answers(&self, peer: &Peer, attempt: &Attempt, first: bool) -> Result<Verdict, Fault> {
+        if first {
+            let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("too-many-answers");
+            self.store.append(entry).await?;
+        }
+        Ok(refuse(Notice::Exhausted))
     }
 
     async fn failed(&self, peer: &Peer, attempt: &Attempt, fault: &Fault) -> Verdict {
