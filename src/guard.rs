@@ -98,6 +98,8 @@ pub struct Peer {
     pub code_first: bool,
     /// How long its gate waits for the host's word on a password, where it has it checked.
     pub check_time: Duration,
+    /// Whether nobody between the client and the gateway can read along: TLS, or the same machine.
+    pub private: bool,
 }
 
 impl Peer {

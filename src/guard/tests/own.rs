@@ -80,6 +80,7 @@ pub(super) fn options(panel: &Panel) -> Vec<String> {
         | PanelLine::Text(_)
         | PanelLine::Strong(_)
         | PanelLine::Value { .. }
+        | PanelLine::Key { .. }
         | PanelLine::Field { .. } => None,
     });
     options.collect()
