@@ -51,6 +51,9 @@ pub use crate::delivery::Names;
 
 /// How long a contact or an app is kept that somebody began to enrol at a terminal and did not finish.
 const BEGUN_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+/// How many answers a terminal may give at one sign-on, panels of enrolment and contacts included: several times what anybody
+/// needs. Most of them put an entry into the audit, and some cost nothing else.
+const ANSWERS_MAX: u32 = 100;
 
 /// The number of a connection: 16 random bytes in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,6 +100,8 @@ pub struct Peer {
     pub code_first: bool,
     /// How long its gate waits for the host's word on a password, where it has it checked.
     pub check_time: Duration,
+    /// Whether nobody between the client and the gateway can read along: TLS, or the same machine.
+    pub private: bool,
 }
 
 impl Peer {
@@ -329,7 +334,7 @@ impl Inner {
         }
         let (user, answer) = match question {
             Question::SignOn { user, accepted } => {
-                self.talks.end(&peer.connection);
+                self.talks.begin(&peer.connection);
                 if let Some(user) = user.as_ref().filter(|_| accepted) {
                     self.talks.accept(&peer.connection, user);
                 }
@@ -342,12 +347,24 @@ impl Inner {
         let attempt = self.attempt(peer, user);
         let verdict = match answer {
             None => self.sign_on(peer, &attempt).await,
-            Some(answer) => self.answered(peer, &attempt, answer).await,
+            Some(answer) => match self.talks.answered(&peer.connection) {
+                ..=ANSWERS_MAX => self.answered(peer, &attempt, answer).await,
+                many => self.too_many_answers(peer, &attempt, many == ANSWERS_MAX + 1).await,
+            },
         };
         match verdict {
             Ok(verdict) => verdict,
             Err(fault) => self.failed(peer, &attempt, &fault).await,
         }
+    }
+
+    /// Refuses whoever goes on answering; `first`: the audit does not know yet.
+    async fn too_many_answers(&self, peer: &Peer, attempt: &Attempt, first: bool) -> Result<Verdict, Fault> {
+        if first {
+            let entry = self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("too-many-answers");
+            self.store.append(entry).await?;
+        }
+        Ok(refuse(Notice::Exhausted))
     }
 
     async fn failed(&self, peer: &Peer, attempt: &Attempt, fault: &Fault) -> Verdict {

@@ -8,6 +8,7 @@
 
 use core::str::FromStr;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::attempt::User;
 use crate::factor::Factor;
@@ -227,6 +228,13 @@ pub enum PanelLine {
         /// Its value.
         value: String,
     },
+    /// Something and its value, which is a secret.
+    Key {
+        /// What it is.
+        label: &'static str,
+        /// The secret.
+        key: ShownKey,
+    },
     /// A field of one character, and what is chosen with it.
     Option {
         /// What is chosen.
@@ -244,6 +252,32 @@ pub enum PanelLine {
         value: String,
     },
 }
+
+/// A secret that stands on a panel: wiped with its last owner, and never printed.
+#[derive(Debug, Clone)]
+pub struct ShownKey(Arc<Secret<String>>);
+
+impl ShownKey {
+    /// Shows `key`.
+    #[must_use]
+    pub const fn new(key: Arc<Secret<String>>) -> Self {
+        Self(key)
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl PartialEq for ShownKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(&other.0)
+    }
+}
+
+impl Eq for ShownKey {}
 
 /// A key that answers a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

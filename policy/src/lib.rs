@@ -36,7 +36,7 @@ pub use contact::{ContactKind, Language};
 pub use decide::{Decision, Effect, Reason, Step, decide, explain};
 pub use dialogue::{
     Answer, Asks, Filled, Heading, Keys, Message, Notice, Panel, PanelKey, PanelLine, PasscodePrompt, Prompt, Question,
-    Report, Verdict, Way,
+    Report, ShownKey, Verdict, Way,
 };
 pub use factor::{Assurance, Factor, Factors};
 pub use history::{Admission, Emergency, History, Standing};

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use policy::challenge::mask;
 use policy::setting::EnrolmentGuard;
 use policy::{
-    ContactKind, Factor, Factors, Failure, Filled, Notice, Panel, PanelKey, PanelLine, Prompt, Reason, Secret, Verdict,
-    decide,
+    ContactKind, Factor, Factors, Failure, Filled, Notice, Panel, PanelKey, PanelLine, Prompt, Reason, Secret,
+    ShownKey, Verdict, decide,
 };
 
 use super::challenge::{Case, Facts, names};
@@ -70,7 +70,8 @@ impl Inner {
     fn offers(&self, case: &Case<'_>) -> Vec<Factor> {
         let allowed = case.standing.map_or(Factors::ALL, |user| user.allowed);
         let allowed = allowed.and(Factors::worth(case.rules.settings.assurance));
-        let mut offers = vec![Factor::Totp];
+        // Whoever reads an app's key off the line has the factor for good.
+        let mut offers = if case.peer.private { vec![Factor::Totp] } else { Vec::new() };
         if !case.stopped {
             offers.insert(0, Factor::Email);
             if self.post.has_sms() {
@@ -402,7 +403,7 @@ impl Inner {
             PanelLine::Text("Open the authenticator app, choose to enter a key, and key this:".to_owned()),
             PanelLine::Blank,
             PanelLine::Value { label: "Account", value: format!("{} {}", self.names.gateway, case.user) },
-            PanelLine::Value { label: "Key", value: key.expose().clone() },
+            PanelLine::Key { label: "Key", key: ShownKey::new(Arc::clone(key)) },
             PanelLine::Value { label: "Kind", value: "Time based, 6 digits, 30 seconds".to_owned() },
             PanelLine::Blank,
             PanelLine::Text("Then key the six digits that the app shows. Show the key to nobody.".to_owned()),

@@ -404,6 +404,7 @@ mod tests {
             certificate: OnceLock::new(),
             code_first: false,
             check_time: Duration::from_secs(30),
+            private: true,
         };
         turn.check = Some(Check::new(&peer, sealed(&folder), Vec::new(), 1, system.now()));
         let over = turn.check.as_ref().unwrap().over();

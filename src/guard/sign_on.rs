@@ -22,6 +22,9 @@ use super::{Fault, Inner, Peer, decoy, refuse};
 use crate::audit::{Entry, Event, Outcome};
 use crate::store::{Challenge, End, Opened, Snapshot};
 
+/// From which answer with another challenge's letter on each costs a try, and is not merely pointed out.
+const FOREIGN_MAX: u32 = 3;
+
 impl Inner {
     pub(super) async fn sign_on(&self, peer: &Peer, attempt: &Attempt) -> Result<Verdict, Fault> {
         let snapshot = self.store.snapshot(attempt.clone()).await?;
@@ -254,22 +257,28 @@ impl Inner {
         let plain = |challenge: &Challenge, message| {
             if is_decoy { self.decoy_prompt(case, challenge, message) } else { self.show(case, challenge, message) }
         };
+        let mut compared = !is_decoy;
         let answer = if current.factor.is_sent() {
-            if of_another(passcode, current.prefix, current.digits) {
-                // Nothing is compared: the digits belong to another sign-on, and a try at this one would be wasted.
-                let entry =
-                    self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("passcode-of-another");
-                self.store.append(of(entry, current)).await?;
-                return Ok(plain(current, Some(Message::OtherSignOn)));
+            let foreign = of_another(passcode, current.prefix, current.digits);
+            if foreign {
+                if self.talks.foreign(&peer.connection, &current.id) < FOREIGN_MAX {
+                    // Nothing is compared: the digits belong to another sign-on, and a try at this one would be wasted.
+                    let entry =
+                        self.entry_of(peer, attempt, Event::Passcode, Outcome::Denied).reason("passcode-of-another");
+                    self.store.append(of(entry, current)).await?;
+                    return Ok(plain(current, Some(Message::OtherSignOn)));
+                }
+                // Nor is it now, but whoever goes on so does not look at the letter, and fills the audit for nothing.
+                compared = false;
             }
-            keyed(passcode, current.prefix, current.digits)
+            keyed(passcode, current.prefix, current.digits).or_else(|| foreign.then(|| passcode.clone()))
         } else {
             Some(passcode.clone()).filter(|text| !text.expose().trim().is_empty())
         };
         let Some(answer) = answer else { return Ok(plain(current, Some(Message::Malformed))) };
         let talk = self.talks.of(case);
         let state = talk.radius.as_ref().map(|(state, _)| state);
-        let given = Try { answer: (!is_decoy).then_some(&answer), state, any: false };
+        let given = Try { answer: compared.then_some(&answer), state, any: false };
         Ok(match self.take_try(case, current, given).await? {
             Tried::Right => self.proven(case, &talk).await?,
             Tried::Wrong(challenge) => {
@@ -347,7 +356,14 @@ impl Inner {
         case: Option<&Case<'_>>,
     ) -> Result<Verdict, Fault> {
         let entry = self.entry_of(peer, attempt, Event::PasscodeSent, Outcome::Denied).reason(why.code());
-        self.store.append(entry).await?;
+        let known = match cause {
+            // F5 again and again changes nothing, and is written down once.
+            Cause::Resend(current) => !self.talks.unsent(&peer.connection, &current.id),
+            Cause::SignOn | Cause::Expired => false,
+        };
+        if !known {
+            self.store.append(entry).await?;
+        }
         match cause {
             // Nothing is wrong with the user, who may come back when messages are sent again.
             _ if why == Opened::Stopped => Ok(refuse(Notice::Unavailable)),

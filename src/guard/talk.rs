@@ -14,9 +14,25 @@ use super::challenge::Case;
 use super::proof::Name;
 use crate::factor::radius;
 
-/// The talks of all connections, and on which of them the host has accepted a password of whom.
+/// The talks of all connections, on which of them the host has accepted a password of whom, and how much was said there.
 #[derive(Debug, Default)]
-pub(super) struct Talks(DashMap<ConnectionId, (User, Talk)>, DashMap<ConnectionId, User>);
+pub(super) struct Talks {
+    held: DashMap<ConnectionId, (User, Talk)>,
+    accepted: DashMap<ConnectionId, User>,
+    said: DashMap<ConnectionId, Said>,
+}
+
+/// What was said on a connection since the sign-on, for bounds on what can be had written into the audit.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    answers: u32,
+    /// The challenge that the next two are about.
+    challenge: String,
+    /// Answers to it with the letter of another one.
+    foreign: u32,
+    /// Whether it was told that no other message is sent yet.
+    unsent: bool,
+}
 
 /// What one connection is being asked.
 #[derive(Debug, Clone, Default)]
@@ -56,33 +72,72 @@ pub(super) enum Step {
 impl Talks {
     /// What the user of `case` is being asked on its connection; nothing of ours where nothing is known.
     pub(super) fn of(&self, case: &Case<'_>) -> Talk {
-        let held = self.0.get(&case.peer.connection);
+        let held = self.held.get(&case.peer.connection);
         held.filter(|held| held.0 == *case.user).map(|held| held.1.clone()).unwrap_or_default()
     }
 
     /// From now on the user of `case` is being asked this on its connection.
     pub(super) fn put(&self, case: &Case<'_>, talk: Talk) {
-        self.0.insert(case.peer.connection.clone(), (case.user.clone(), talk));
+        self.held.insert(case.peer.connection.clone(), (case.user.clone(), talk));
     }
 
     /// `connection` is being asked nothing any more, and whatever the host accepted there is over.
     pub(super) fn end(&self, connection: &ConnectionId) {
-        self.0.remove(connection);
-        self.1.remove(connection);
+        self.held.remove(connection);
+        self.accepted.remove(connection);
+        self.said.remove(connection);
+    }
+
+    /// A sign-on begins on `connection`.
+    pub(super) fn begin(&self, connection: &ConnectionId) {
+        self.end(connection);
+        self.said.insert(connection.clone(), Said::default());
+    }
+
+    /// One more answer on `connection`: how many there are since the sign-on; 0 where it is over.
+    pub(super) fn answered(&self, connection: &ConnectionId) -> u32 {
+        self.said.get_mut(connection).map_or(0, |mut said| {
+            said.answers = said.answers.saturating_add(1);
+            said.answers
+        })
+    }
+
+    /// One more answer to `challenge` with the letter of another one: how many there are.
+    pub(super) fn foreign(&self, connection: &ConnectionId, challenge: &str) -> u32 {
+        self.about(connection, challenge, |said| {
+            said.foreign = said.foreign.saturating_add(1);
+            said.foreign
+        })
+    }
+
+    /// Another message than that of `challenge` is not sent yet: whether that is the first time.
+    pub(super) fn unsent(&self, connection: &ConnectionId, challenge: &str) -> bool {
+        self.about(connection, challenge, |said| !core::mem::replace(&mut said.unsent, true))
+    }
+
+    fn about<T>(&self, connection: &ConnectionId, challenge: &str, note: impl FnOnce(&mut Said) -> T) -> T {
+        // Of a sign-on that is over nothing is kept.
+        let mut over = Said::default();
+        let mut held = self.said.get_mut(connection);
+        let said = held.as_deref_mut().unwrap_or(&mut over);
+        if said.challenge != challenge {
+            *said = Said { answers: said.answers, challenge: challenge.to_owned(), ..Said::default() };
+        }
+        note(said)
     }
 
     /// The host has accepted a password of `user` on `connection`.
     pub(super) fn accept(&self, connection: &ConnectionId, user: &User) {
-        self.1.insert(connection.clone(), user.clone());
+        self.accepted.insert(connection.clone(), user.clone());
     }
 
     /// Whether the host has accepted a password of `user` on `connection`, for the sign-on that goes on there.
     pub(super) fn has_accepted(&self, connection: &ConnectionId, user: Option<&User>) -> bool {
-        self.1.get(connection).is_some_and(|held| Some(&*held) == user)
+        self.accepted.get(connection).is_some_and(|held| Some(&*held) == user)
     }
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.0.len() + self.1.len()
+        self.held.len() + self.accepted.len() + self.said.len()
     }
 }

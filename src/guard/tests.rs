@@ -65,6 +65,7 @@ impl World {
             certificate: OnceLock::new(),
             code_first: false,
             check_time: Duration::from_secs(12),
+            private: true,
         }
     }
 

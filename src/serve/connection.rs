@@ -114,6 +114,7 @@ impl Known {
             certificate: OnceLock::new(),
             code_first: door.host.settings.order == Order::CodeFirst,
             check_time: door.ftp.as_ref().map_or(Duration::ZERO, |ftp| ftp.gate.limits.check),
+            private: door.tls.is_some() || source.ip().to_canonical().is_loopback(),
         });
         let closing =
             Closing { armed: true, guard: door.guard.clone(), peer: Arc::clone(&peer), late: door.late.clone() };
@@ -393,6 +394,7 @@ pub(super) mod tests {
             certificate: OnceLock::new(),
             code_first: false,
             check_time: Duration::ZERO,
+            private: true,
         };
         Closing { armed: true, guard: guard.clone(), peer: Arc::new(peer), late: late.clone() }
     }

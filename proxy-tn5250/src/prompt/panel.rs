@@ -87,6 +87,10 @@ fn layout(panel: &Panel) -> (Vec<Item>, Vec<Field<'_>>) {
                 items.push(Item::new(row, LABEL, GREEN, leader(label, 35, ":")));
                 items.push(Item::new(row, VALUE, WHITE, value.as_str()));
             }
+            PanelLine::Key { label, key } => {
+                items.push(Item::new(row, LABEL, GREEN, leader(label, 35, ":")));
+                items.push(Item::new(row, VALUE, WHITE, key.expose()));
+            }
             PanelLine::Option { text } => {
                 fields.push(Field { row, column: LABEL, length: 1, attribute: UNDERLINED, ffw: FREE, value: "" });
                 items.push(Item::new(row, OPTION, GREEN, text.as_str()));

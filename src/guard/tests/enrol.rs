@@ -62,7 +62,7 @@ impl World {
 /// The code of the key that an app's panel shows.
 fn code_of(panel: &Panel, system: &System) -> String {
     let key = panel.lines.iter().find_map(|line| match line {
-        PanelLine::Value { label: "Key", value } => Some(Secret::new(value.clone())),
+        PanelLine::Key { key, .. } => Some(Secret::new(key.expose().to_owned())),
         PanelLine::Blank
         | PanelLine::Text(_)
         | PanelLine::Strong(_)
@@ -610,4 +610,26 @@ async fn nobody_enrols_or_is_sent_anything_without_an_accepted_password() {
     refused(world.name(&peer, user("BERT")).await, Notice::Refused);
     refused(world.fill(&peer, "BERT", Enter, &["1", "", ""]).await, Notice::Refused);
     assert_eq!(world.counting("BERT").await, 0);
+}
+
+/// Whoever listens on the line would have the key for good.
+#[tokio::test]
+async fn a_key_is_shown_only_where_nobody_listens_and_never_in_logs() {
+    let world = open_world("approval").await;
+    let peer = Peer { private: false, ..world.abroad() };
+    let offer = panel(world.sign_on(&peer, user("BERT")).await, OFFER);
+    assert_eq!(options(&offer).len(), 2, "{:?}", options(&offer));
+    panel(world.fill(&peer, "BERT", Enter, &["", "", "1"]).await, OFFER);
+    assert!(world.store.factors(user("BERT").unwrap()).await.unwrap().is_empty());
+
+    let peer = world.abroad();
+    let offer = panel(world.sign_on(&peer, user("BERT")).await, OFFER);
+    assert_eq!(options(&offer).len(), 3);
+    let app = panel(world.fill(&peer, "BERT", Enter, &["", "", "1"]).await, APP);
+    let shown = app.lines.iter().find_map(|line| match line {
+        PanelLine::Key { key, .. } => Some(key.expose().to_owned()),
+        _ => None,
+    });
+    let shown = shown.unwrap();
+    assert!(shown.len() > 30 && !format!("{app:?}").contains(&shown));
 }

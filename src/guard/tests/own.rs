@@ -80,6 +80,7 @@ pub(super) fn options(panel: &Panel) -> Vec<String> {
         | PanelLine::Text(_)
         | PanelLine::Strong(_)
         | PanelLine::Value { .. }
+        | PanelLine::Key { .. }
         | PanelLine::Field { .. } => None,
     });
     options.collect()
@@ -473,7 +474,11 @@ async fn nothing_of_a_talk_is_left_behind() {
     for leave in 0..3 {
         let peer = world.abroad();
         panel(world.sign_on(&peer, anna()).await, CHOICE);
-        assert_eq!(world.guard.0.talks.count(), 2, "what is asked, and that a password was accepted");
+        assert_eq!(
+            world.guard.0.talks.count(),
+            3,
+            "what is asked, that a password was accepted, and that nothing was said"
+        );
         match leave {
             0 => assert!(world.guard.record(&peer, Report::Cancelled { user: anna() }).await.is_none()),
             1 => world.guard.connection_closed(&peer, "client").await,
@@ -484,6 +489,7 @@ async fn nothing_of_a_talk_is_left_behind() {
         }
         assert_eq!(world.guard.0.talks.count(), 0, "{leave}");
         refused(world.fill(&peer, "ANNA", Enter, &["", "1"]).await, Notice::Refused);
+        assert_eq!(world.guard.0.talks.count(), 0, "{leave}");
     }
 }
 

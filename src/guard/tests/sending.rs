@@ -34,6 +34,39 @@ async fn a_passcode_of_another_sign_on_is_not_compared() {
     admitted(world.key(&peer, &own).await);
 }
 
+/// Each of these wrote an entry into the audit and cost nothing, as often as somebody liked.
+#[tokio::test]
+async fn one_prompt_does_not_fill_the_audit() {
+    for peer in [World::peer as fn(&World, &str) -> Peer, World::stranger] {
+        let world = World::new().await;
+        let peer = peer(&world, "203.0.113.9:1");
+        let shown = prompt(world.sign_on(&peer, anna()).await);
+        let letter = if sent(&shown).1 == 'A' { 'B' } else { 'A' };
+        let other = Secret::new(format!("{letter} {}", world.relay.passcode().expose()));
+        for expected in [(Message::OtherSignOn, 3), (Message::OtherSignOn, 3), (Message::Wrong, 2), (Message::Wrong, 1)]
+        {
+            let shown = prompt(world.key(&peer, &other).await);
+            assert_eq!((shown.message.unwrap(), shown.tries_left), expected);
+        }
+        for _ in 0..20 {
+            assert_eq!(prompt(world.resend(&peer).await).message, Some(Message::ResendRefused));
+        }
+        assert_eq!(world.last_reason(Event::PasscodeSent).await, "send-pause");
+        assert_eq!(world.entries(Event::PasscodeSent).await.len(), 2, "one was sent, and one was not");
+        for _ in 24..100 {
+            prompt(world.say(&peer, "ANNA", Answer::Other).await);
+        }
+        for _ in 0..20 {
+            refused(world.say(&peer, "ANNA", Answer::Other).await, Notice::Exhausted);
+        }
+        assert_eq!(world.last_reason(Event::Passcode).await, "too-many-answers");
+        assert_eq!(world.entries(Event::Passcode).await.len(), 5);
+        world.system.pass(60);
+        prompt(world.sign_on(&peer, anna()).await);
+        prompt(world.resend(&peer).await);
+    }
+}
+
 #[tokio::test]
 async fn the_owner_hears_of_a_right_password_with_a_wrong_passcode() {
     let world = World::new().await;
