@@ -33,12 +33,12 @@ impl Side {
     }
 }
 
-/// Which internet protocol.
+/// Which internet protocol, as RFC 2428 counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// IPv4.
+    /// IPv4: 1.
     V4,
-    /// IPv6.
+    /// IPv6: 2.
     V6,
 }
 
@@ -49,6 +49,15 @@ impl Family {
         match address.to_canonical() {
             std::net::IpAddr::V4(_) => Self::V4,
             std::net::IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 2,
         }
     }
 }
