@@ -305,6 +305,12 @@ impl Command {
         self.verb().is_some_and(Verb::is_for_logon)
     }
 
+    /// How far it may go once its user is admitted; a verb that is not in the table goes to the host.
+    #[must_use]
+    pub fn after_admission(&self) -> Reach {
+        self.verb().map_or(Reach::Host, Verb::after_admission)
+    }
+
     /// The line for the host, its end included: the verb in capitals, every IAC doubled, CR LF.
     #[must_use]
     pub fn write(&self) -> Bytes {
@@ -522,9 +528,10 @@ mod tests {
 
     #[test]
     fn unknown_verbs_wait_for_admission() {
-        for line in [&b"NEWVERB x"[..], b"eprt |3|x|1|"] {
-            assert!(!parse(line).unwrap().is_for_logon());
-        }
+        let command = parse(b"NEWVERB x").unwrap();
+        assert_eq!((command.is_for_logon(), command.after_admission()), (false, Reach::Host));
+        let command = parse(b"eprt |3|x|1|").unwrap();
+        assert_eq!((command.is_for_logon(), command.after_admission()), (false, Reach::Gateway));
         assert!(parse(b"noop").unwrap().is_for_logon());
     }
 
