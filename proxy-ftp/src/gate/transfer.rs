@@ -521,7 +521,7 @@ impl Gate {
     fn start(&self, session: &mut Session, to: Side, step: &mut Step) {
         if session.data == Data::Ready {
             session.data = Data::Running;
-            step.order(DataOrder::Start { client_tls: self.private, host_tls: session.host_private, to: Some(to) });
+            step.order(DataOrder::Start { client_tls: self.private, host_tls: session.host_private, to });
         }
     }
 
