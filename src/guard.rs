@@ -397,7 +397,11 @@ impl Inner {
             Report::Cancelled { user } => {
                 self.talks.end(&peer.connection);
                 let attempt = self.attempt(peer, user);
-                let entry = self.entry_of(peer, &attempt, Event::Cancelled, Outcome::Denied);
+                let mut entry = self.entry_of(peer, &attempt, Event::Cancelled, Outcome::Denied);
+                if peer.service == Service::Ftp {
+                    // It belongs to the place, not to the connection: the client may come back with the passcode.
+                    entry = entry.detail("the client was waited for no longer; what was asked for still counts");
+                }
                 self.store.end_challenges_of(peer.connection.to_string(), entry).await?;
             }
             Report::UnknownDisplay { sketch } => {

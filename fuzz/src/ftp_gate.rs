@@ -522,7 +522,7 @@ fn ordered_as(order: &DataOrder) -> String {
     match order {
         DataOrder::Open { client, host } => format!("=>D open client {}, host {}", meet(client), meet(host)),
         DataOrder::Start { client_tls, host_tls, to } => {
-            format!("=>D start {} {} to {}", tls(client_tls), tls(host_tls), to.map_or("either", name))
+            format!("=>D start {} {} to {}", tls(client_tls), tls(host_tls), name(*to))
         }
         DataOrder::Finish => "=>D finish".to_owned(),
         DataOrder::Abort => "=>D abort".to_owned(),

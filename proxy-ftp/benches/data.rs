@@ -98,7 +98,7 @@ fn transfer(
             data.order(DataOrder::Open { client: Meet::Listen(Family::V4), host });
             let DataEvent::Ready { client: Some(address), .. } = data.event().await else { panic!("not ready") };
             tell.send(address).unwrap();
-            data.order(DataOrder::Start { client_tls, host_tls, to: Some(to) });
+            data.order(DataOrder::Start { client_tls, host_tls, to });
             let before = cpu_time();
             let event = data.event().await;
             let DataEvent::Ended { to_client, to_host, clean: true } = event else { panic!("{event:?}") };

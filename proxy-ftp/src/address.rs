@@ -20,6 +20,7 @@ use nom::sequence::{preceded, terminated};
 use nom::{IResult, Parser};
 
 use crate::error::{Error, Stop, whole};
+use crate::order::Family;
 
 /// The lowest port for data: below are services, at which a bounced connection would aim (RFC 2577 §3).
 pub const PORT_MIN: u16 = 1024;
@@ -65,37 +66,9 @@ pub fn parse_extended_port(argument: &[u8]) -> Result<Option<SocketAddr>, Error>
 /// The argument of EPRT.
 #[must_use]
 pub fn write_extended_port(place: SocketAddr) -> String {
-    let family = Family::of(place.ip()).number();
+    // As it is written: an IPv4 address that stands in an IPv6 address is read back as what it was.
+    let family = if place.is_ipv4() { Family::V4 } else { Family::V6 }.number();
     format!("|{family}|{}|{}|", place.ip(), place.port())
-}
-
-/// A family of addresses, as RFC 2428 counts them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// 1.
-    V4,
-    /// 2.
-    V6,
-}
-
-impl Family {
-    /// The family of an address.
-    #[must_use]
-    pub const fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::V4 => 1,
-            Self::V6 => 2,
-        }
-    }
 }
 
 /// What a reply 227 says, and the text around it.

@@ -18,9 +18,10 @@ use nom::combinator::{opt, rest};
 use nom::error::context;
 use nom::sequence::preceded;
 
-use crate::address::{self, Family};
+use crate::address;
 use crate::error::{Error, whole};
 use crate::line::{self, CR, LF};
+use crate::order::Family;
 
 mod verb;
 

@@ -32,14 +32,9 @@ pub(crate) const LF: u8 = 0x0A;
 /// Interpret as command, and the byte that stands for itself when doubled.
 pub(crate) const IAC: u8 = 0xFF;
 
-/// Whose lines they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// Commands, with telnet among them.
-    Client,
-    /// Replies. Hosts send no telnet; a byte FF in them stays as it is, doubled or not, for the client to read.
-    Host,
-}
+/// Whose lines they are. A client's are commands, with telnet among them. A host's are replies; hosts send no telnet, and a byte
+/// FF in them stays as it is, doubled or not, for the client to read.
+pub use crate::order::Side;
 
 /// What is taken for a line.
 #[derive(Clone, PartialEq, Eq)]

@@ -22,23 +22,12 @@ pub enum Side {
     Host,
 }
 
-impl Side {
-    /// The one across.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Host,
-            Self::Host => Self::Client,
-        }
-    }
-}
-
-/// Which internet protocol.
+/// Which internet protocol, as RFC 2428 counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// IPv4.
+    /// IPv4: 1.
     V4,
-    /// IPv6.
+    /// IPv6: 2.
     V6,
 }
 
@@ -49,6 +38,15 @@ impl Family {
         match address.to_canonical() {
             std::net::IpAddr::V4(_) => Self::V4,
             std::net::IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 2,
         }
     }
 }
@@ -78,8 +76,8 @@ pub enum DataOrder {
         client_tls: bool,
         /// Whether the host's data connection is under TLS.
         host_tls: bool,
-        /// Who receives. `None`: not known; then it is the one across from the first who sends or ends.
-        to: Option<Side>,
+        /// Who receives.
+        to: Side,
     },
     /// The host's last word on the transfer came: deliver what is there, then report `Ended`. If it never started, all is closed.
     Finish,
@@ -118,6 +116,5 @@ mod tests {
     fn a_mapped_address_is_ipv4() {
         assert_eq!(Family::of("::ffff:192.0.2.1".parse().unwrap()), Family::V4);
         assert_eq!(Family::of("2001:db8::1".parse().unwrap()), Family::V6);
-        assert_eq!(Side::Client.other().other(), Side::Client);
     }
 }

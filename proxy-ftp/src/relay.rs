@@ -332,9 +332,9 @@ where
         // What was received whole may still be on its way: closing now could destroy it.
         let _late = tokio::time::timeout(LINGER, async {
             while !data.is_idle() {
-                let event = poll_fn(|cx| match data.poll_event(cx) {
-                    Poll::Pending if data.is_idle() => Poll::Ready(None),
-                    polled => polled.map(Some),
+                let event = poll_fn(|cx| {
+                    let polled = data.poll_event(cx).map(Some);
+                    if polled.is_pending() && data.is_idle() { Poll::Ready(None) } else { polled }
                 })
                 .await;
                 // A transfer that the end of the session cut has moved bytes all the same.

@@ -44,7 +44,7 @@ enum Post {
 
 struct Start {
     tls: [bool; 2],
-    to: Option<Side>,
+    to: Side,
     is_finishing: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) enum Step {
     /// No transfer started in time.
     Unused,
     /// Both are there.
-    Met { client: Stream, host: Stream, to: Option<Side>, is_finishing: bool },
+    Met { client: Stream, host: Stream, to: Side, is_finishing: bool },
 }
 
 impl Meeting {
@@ -94,7 +94,7 @@ impl Meeting {
         self.start.is_some()
     }
 
-    pub(super) fn start(&mut self, tls: [bool; 2], to: Option<Side>, limits: &Limits) {
+    pub(super) fn start(&mut self, tls: [bool; 2], to: Side, limits: &Limits) {
         self.start = Some(Start { tls, to, is_finishing: false });
         self.timer = Some(Box::pin(tokio::time::sleep(limits.meet)));
     }
@@ -131,7 +131,7 @@ impl Meeting {
         let client_tls = tls.map(|[wanted, _]| Wish { wanted, with: client.1.as_ref() });
         let host_tls = tls.map(|[_, wanted]| Wish { wanted, with: host.1.as_ref() });
         if let (Some(client), Some(host)) = (client.0, host.0) {
-            let is_download = self.start.as_ref().is_some_and(|start| start.to == Some(Side::Client));
+            let is_download = self.start.as_ref().is_some_and(|start| start.to == Side::Client);
             let shake = if is_download { download_handshake } else { upload_handshake };
             let polled = self.client.poll(cx, Side::Client, &client, &settings.client, client_tls, shake);
             if let Err(error) = polled {

@@ -53,12 +53,12 @@ impl Rig {
         (client, host)
     }
 
-    fn start(&self, to: Option<Side>) {
+    fn start(&self, to: Side) {
         self.order(DataOrder::Start { client_tls: false, host_tls: false, to });
     }
 
     /// A started transfer, both sides in passive mode.
-    async fn passive(&mut self, to: Option<Side>) -> (TcpStream, TcpStream) {
+    async fn passive(&mut self, to: Side) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = Meet::Connect(listener.local_addr().unwrap());
         let (client, _) = self.open(Meet::Listen(Family::V4), host).await;
@@ -153,7 +153,7 @@ async fn every_mix_of_modes_families_and_directions() {
         let family = |is_v6| if is_v6 { Family::V6 } else { Family::V4 };
         let (client_family, host_family) = (family(client_v6), family(host_v6));
         let mut rig = Rig::new(data_of(settings(), client_family, host_family));
-        for to in [Some(Side::Client), Some(Side::Host), None] {
+        for to in [Side::Client, Side::Host] {
             for length in [0, 5, bytes.len()] {
                 let context = format!("mix {mix:04b}, to {to:?}, {length} bytes");
                 let (client, client_meet) = Peer::new(client_listens, client_family).await;
@@ -163,7 +163,7 @@ async fn every_mix_of_modes_families_and_directions() {
                 rig.start(to);
                 let (mut client, mut host) = tokio::join!(client.come(client_told), host.come(host_told));
                 let (sender, receiver) =
-                    if to == Some(Side::Client) { (&mut host, &mut client) } else { (&mut client, &mut host) };
+                    if to == Side::Client { (&mut host, &mut client) } else { (&mut client, &mut host) };
                 let (sent, got) = tokio::join!(
                     async {
                         sender.write_all(&bytes[..length]).await?;
@@ -179,7 +179,7 @@ async fn every_mix_of_modes_families_and_directions() {
                 sent.unwrap();
                 assert!(got.unwrap() == bytes[..length], "{context}");
                 let length = length as u64;
-                let (to_client, to_host) = if to == Some(Side::Client) { (length, 0) } else { (0, length) };
+                let (to_client, to_host) = if to == Side::Client { (length, 0) } else { (0, length) };
                 assert_eq!(rig.event().await, DataEvent::Ended { to_client, to_host, clean: true }, "{context}");
             }
         }
@@ -203,7 +203,7 @@ async fn a_stranger_is_sent_away_and_listening_goes_on() {
             is_reset(stranger.read(&mut [0; 16]).await);
         }
         let mut peer = TcpStream::connect(told.unwrap()).await.unwrap();
-        rig.start(Some(side));
+        rig.start(side);
         let (mut across, _) = listener.accept().await.unwrap();
         across.write_all(b"only for the peer").await.unwrap();
         drop(across);
@@ -223,7 +223,7 @@ async fn anybody_may_come_if_the_settings_say_so() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = socket.connect(told.unwrap()).await.unwrap();
-    rig.start(Some(Side::Client));
+    rig.start(Side::Client);
     host.accept().await.unwrap().0.write_all(b"x").await.unwrap();
     assert_eq!(read_all(&mut other).await.unwrap(), b"x");
     // But we still connect to nobody but the client.
@@ -260,7 +260,7 @@ async fn nobody_else_and_no_low_port_is_connected_to() {
 async fn a_senders_reset_is_a_reset_for_the_receiver() {
     for to in [Side::Client, Side::Host] {
         let mut rig = rig();
-        let (client, host) = rig.passive(Some(to)).await;
+        let (client, host) = rig.passive(to).await;
         let (mut sender, mut receiver) = if to == Side::Client { (host, client) } else { (client, host) };
         sender.write_all(&pattern(700_000)).await.unwrap();
         let mut some = vec![0; 700_000];
@@ -276,7 +276,7 @@ async fn a_senders_reset_is_a_reset_for_the_receiver() {
 #[tokio::test]
 async fn a_receiver_who_leaves_is_a_reset_for_the_sender() {
     let mut rig = rig();
-    let (client, mut host) = rig.passive(Some(Side::Client)).await;
+    let (client, mut host) = rig.passive(Side::Client).await;
     host.write_all(b"beginning").await.unwrap();
     drop(client);
     let bytes = pattern(1_000_000);
@@ -294,7 +294,7 @@ async fn a_receiver_who_leaves_is_a_reset_for_the_sender() {
 #[tokio::test]
 async fn a_receivers_half_close_does_not_end_a_transfer() {
     let mut rig = rig();
-    let (mut client, mut host) = rig.passive(Some(Side::Client)).await;
+    let (mut client, mut host) = rig.passive(Side::Client).await;
     client.write_all(b"stray bytes").await.unwrap();
     client.shutdown().await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -306,34 +306,18 @@ async fn a_receivers_half_close_does_not_end_a_transfer() {
 }
 
 #[tokio::test]
-async fn who_ends_first_need_not_be_the_sender() {
-    let mut rig = rig();
-    for ends in [Side::Client, Side::Host] {
-        let (client, host) = rig.passive(None).await;
-        let (mut first, mut sender) = if ends == Side::Client { (client, host) } else { (host, client) };
-        first.shutdown().await.unwrap();
-        assert_eq!(read_all(&mut sender).await.unwrap(), b"", "it is told");
-        sender.write_all(b"a file").await.unwrap();
-        sender.shutdown().await.unwrap();
-        assert_eq!(read_all(&mut first).await.unwrap(), b"a file");
-        let (to_client, to_host) = if ends == Side::Client { (6, 0) } else { (0, 6) };
-        assert_eq!(rig.event().await, DataEvent::Ended { to_client, to_host, clean: true });
-    }
-}
-
-#[tokio::test]
 async fn silence_ends_a_transfer() {
     let mut settings = settings();
     settings.limits.stall = Duration::from_millis(200);
     let mut rig = rig_with(settings);
-    for to in [Some(Side::Host), None] {
+    for to in [Side::Host, Side::Client] {
         let (mut client, mut host) = rig.passive(to).await;
         is_reset(read_all(&mut host).await);
         is_reset(read_all(&mut client).await);
         assert_eq!(rig.event().await, DataEvent::Ended { to_client: 0, to_host: 0, clean: false });
     }
     // Slow is not silent.
-    let (mut client, mut host) = rig.passive(Some(Side::Host)).await;
+    let (mut client, mut host) = rig.passive(Side::Host).await;
     for _ in 0..8 {
         client.write_all(b"x").await.unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
@@ -348,7 +332,7 @@ async fn a_receiver_who_does_not_read_is_silence_too() {
     let mut settings = settings();
     settings.limits.stall = Duration::from_millis(300);
     let mut rig = rig_with(settings);
-    let (client, mut host) = rig.passive(Some(Side::Client)).await;
+    let (client, mut host) = rig.passive(Side::Client).await;
     let bytes = pattern(1_000_000);
     let result = async {
         loop {
@@ -369,11 +353,11 @@ async fn a_peer_who_does_not_come_fails_the_transfer() {
     let listens = Meet::Connect(listener.local_addr().unwrap());
     rig.open(Meet::Listen(Family::V4), listens).await;
     let (mut host, _) = listener.accept().await.unwrap();
-    rig.start(Some(Side::Host));
+    rig.start(Side::Host);
     assert_eq!(rig.event().await, DataEvent::Failed(Side::Client));
     is_reset(read_all(&mut host).await);
     rig.open(listens, Meet::Listen(Family::V4)).await;
-    rig.start(Some(Side::Client));
+    rig.start(Side::Client);
     let (mut client, _) = listener.accept().await.unwrap();
     assert_eq!(rig.event().await, DataEvent::Failed(Side::Host));
     is_reset(read_all(&mut client).await);
@@ -399,7 +383,7 @@ async fn a_host_that_gave_up_is_not_waited_for() {
     let mut rig = rig();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     rig.open(Meet::Connect(listener.local_addr().unwrap()), Meet::Listen(Family::V4)).await;
-    rig.start(Some(Side::Client));
+    rig.start(Side::Client);
     rig.order(DataOrder::Finish);
     assert_eq!(rig.event().await, DataEvent::Failed(Side::Host));
 }
@@ -407,7 +391,7 @@ async fn a_host_that_gave_up_is_not_waited_for() {
 #[tokio::test]
 async fn what_is_there_is_delivered_after_the_last_word() {
     let mut rig = rig();
-    let (mut client, mut host) = rig.passive(Some(Side::Client)).await;
+    let (mut client, mut host) = rig.passive(Side::Client).await;
     let bytes = pattern(3_000_000);
     let (_, got) = tokio::join!(
         async {
@@ -431,7 +415,7 @@ async fn abort_another_open_and_the_sessions_end_are_resets() {
         Some(DataOrder::Open { client: Meet::Listen(Family::V4), host: Meet::Listen(Family::V4) }),
         None,
     ] {
-        let (mut client, mut host) = rig.passive(Some(Side::Host)).await;
+        let (mut client, mut host) = rig.passive(Side::Host).await;
         client.write_all(b"begin").await.unwrap();
         host.read_exact(&mut [0; 5]).await.unwrap();
         if let Some(order) = order {
@@ -451,7 +435,7 @@ async fn abort_another_open_and_the_sessions_end_are_resets() {
 #[tokio::test]
 async fn a_start_without_an_open_fails_and_no_host_fails() {
     let mut rig = rig();
-    rig.start(None);
+    rig.start(Side::Client);
     assert_eq!(rig.event().await, DataEvent::Failed(Side::Client));
     let mut data = Data::new(Arc::new(settings()), place(Family::V4), dice());
     assert!(data.is_idle());
@@ -461,7 +445,7 @@ async fn a_start_without_an_open_fails_and_no_host_fails() {
     let (client, host) = (Meet::Listen(Family::V4), Meet::Listen(Family::V4));
     let (told, _) = rig.open(client, host).await;
     let _client = TcpStream::connect(told.unwrap()).await.unwrap();
-    rig.order(DataOrder::Start { client_tls: true, host_tls: false, to: None });
+    rig.order(DataOrder::Start { client_tls: true, host_tls: false, to: Side::Client });
     assert_eq!(rig.event().await, DataEvent::Failed(Side::Client));
 }
 
@@ -474,7 +458,7 @@ async fn the_other_tasks_get_their_turn() {
     let DataEvent::Ready { client: Some(told), .. } = data.event().await else { panic!() };
     let mut client = TcpStream::connect(told).await.unwrap();
     let (mut host, _) = listener.accept().await.unwrap();
-    data.order(DataOrder::Start { client_tls: false, host_tls: false, to: Some(Side::Client) });
+    data.order(DataOrder::Start { client_tls: false, host_tls: false, to: Side::Client });
     let bytes = pattern(64_000_000);
     let mut polls = 0_u32;
     let (_, _, event) = tokio::join!(
@@ -531,9 +515,9 @@ async fn a_port_that_nothing_is_transferred_over_is_closed() {
             Some(client) => assert!(client.read(&mut [0; 4]).await.is_err()),
             None => assert!(TcpStream::connect(told.unwrap()).await.is_err()),
         }
-        rig.start(Some(Side::Client));
+        rig.start(Side::Client);
         assert_eq!(rig.event().await, DataEvent::Failed(Side::Client));
     }
     // Another one is as good as the first.
-    let (_client, _host) = rig.passive(Some(Side::Client)).await;
+    let (_client, _host) = rig.passive(Side::Client).await;
 }

@@ -57,13 +57,11 @@ enum Kernel {
 pub(super) struct Transfer {
     client: Stream,
     host: Stream,
-    to: Option<Side>,
+    to: Side,
     chunk: Chunk,
     #[cfg(target_os = "linux")]
     kernel: Kernel,
     over: Option<Over>,
-    /// Who ended without having sent, while it is not known who is the sender.
-    ended: Option<Side>,
     /// The receiver's own direction has ended.
     is_deaf: bool,
     is_done: bool,
@@ -79,13 +77,7 @@ pub(super) struct Transfer {
 
 impl Transfer {
     /// `truncation`: what a missing goodbye of the client means, and of the host.
-    pub(super) fn new(
-        client: Stream,
-        host: Stream,
-        to: Option<Side>,
-        truncation: [Truncation; 2],
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn new(client: Stream, host: Stream, to: Side, truncation: [Truncation; 2], limits: Limits) -> Self {
         let interval = part_of(limits.stall);
         Self {
             client,
@@ -95,7 +87,6 @@ impl Transfer {
             #[cfg(target_os = "linux")]
             kernel: Kernel::Untried,
             over: None,
-            ended: None,
             is_deaf: false,
             is_done: false,
             moved: 0,
@@ -118,7 +109,7 @@ impl Transfer {
 
     /// The bytes sent to this side.
     pub(super) fn sent_to(&self, side: Side) -> u64 {
-        if self.to == Some(side) { self.moved } else { 0 }
+        if self.to == side { self.moved } else { 0 }
     }
 
     /// Moves what can be moved; ready when it is over, and `Err` with the reason if the receiver does not have it all.
@@ -142,17 +133,14 @@ impl Transfer {
     pub(super) fn into_receiver(mut self) -> Option<Stream> {
         let taken = Stream::Gone;
         match self.to {
-            Some(Side::Client) if !self.is_deaf => Some(core::mem::replace(&mut self.client, taken)),
-            Some(Side::Host) if !self.is_deaf => Some(core::mem::replace(&mut self.host, taken)),
-            Some(_) | None => None,
+            Side::Client if !self.is_deaf => Some(core::mem::replace(&mut self.client, taken)),
+            Side::Host if !self.is_deaf => Some(core::mem::replace(&mut self.host, taken)),
+            Side::Client | Side::Host => None,
         }
     }
 
     fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
-        let to = match self.to {
-            Some(to) => to,
-            None => ready!(self.poll_direction(cx)),
-        };
+        let to = self.to;
         self.watch_receiver(cx, to)?;
         for _ in 0..ROUNDS {
             ready!(self.poll_deliver(cx, to))?;
@@ -168,33 +156,6 @@ impl Transfer {
             }
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Whoever sends first is the sender. If one ends without having sent, the other is told, and may still send.
-    fn poll_direction(&mut self, cx: &mut Context<'_>) -> Poll<Side> {
-        for from in [Side::Client, Side::Host] {
-            if self.ended == Some(from) {
-                continue;
-            }
-            let (sender, receiver) = match from {
-                Side::Client => (&mut self.client, &mut self.host),
-                Side::Host => (&mut self.host, &mut self.client),
-            };
-            let (count, read) = self.chunk.fill(|memory| sender.poll_read(cx, memory));
-            let Poll::Ready(result) = read else { continue };
-            let over = over(count, &result);
-            if over == Some(Over::Clean) && self.ended.is_none() {
-                self.ended = Some(from);
-                // If it has gone, reading it shows that.
-                let _ = receiver.poll_goodbye(cx);
-                continue;
-            }
-            self.over = over;
-            self.to = Some(from.other());
-            self.is_deaf = self.ended.is_some();
-            return Poll::Ready(from.other());
-        }
         Poll::Pending
     }
 
@@ -410,7 +371,7 @@ mod tests {
         let ((near_client, mut client), (near_host, mut host)) = (pair().await, pair().await);
         let (near_client, near_host) = (Stream::Plain(near_client), Stream::Plain(near_host));
         let to = Side::Client;
-        let mut transfer = Transfer::new(near_client, near_host, Some(to), [Truncation::Cut; 2], Limits::default());
+        let mut transfer = Transfer::new(near_client, near_host, to, [Truncation::Cut; 2], Limits::default());
         transfer.kernel = Kernel::Moves(Pipe::new().unwrap());
         let bytes: Vec<u8> = (0..900_000_u32).map(|at| (at % 253) as u8).collect();
         let sending = tokio::spawn({

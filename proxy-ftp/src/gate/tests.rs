@@ -107,7 +107,7 @@ fn show_order(order: &DataOrder) -> String {
     match order {
         DataOrder::Open { client, host } => format!("=>D open client {}, host {}", meet(client), meet(host)),
         DataOrder::Start { client_tls, host_tls, to } => {
-            format!("=>D start {} {} to {:?}", tls(client_tls), tls(host_tls), to.unwrap())
+            format!("=>D start {} {} to {:?}", tls(client_tls), tls(host_tls), to)
         }
         DataOrder::Finish => "=>D finish".into(),
         DataOrder::Abort => "=>D abort".into(),

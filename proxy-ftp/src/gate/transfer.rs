@@ -146,8 +146,7 @@ impl Gate {
     ) -> State {
         let family = match extended {
             Extended::Any => self.own_family(),
-            Extended::Family(address::Family::V4) => Family::V4,
-            Extended::Family(address::Family::V6) => Family::V6,
+            Extended::Family(family) => *family,
             Extended::Other(_) => {
                 step.say(self.other_family());
                 return State::Open(session);
@@ -522,7 +521,7 @@ impl Gate {
     fn start(&self, session: &mut Session, to: Side, step: &mut Step) {
         if session.data == Data::Ready {
             session.data = Data::Running;
-            step.order(DataOrder::Start { client_tls: self.private, host_tls: session.host_private, to: Some(to) });
+            step.order(DataOrder::Start { client_tls: self.private, host_tls: session.host_private, to });
         }
     }
 

@@ -113,8 +113,11 @@ pub(super) fn may_hold_passcode(password: &Secret<Vec<u8>>) -> bool {
     may(password.expose()) || split(password).is_some_and(|(_, tail)| may(tail.expose()))
 }
 
+/// Bytes of a password.
+type Bytes = Secret<Vec<u8>>;
+
 /// `password` taken apart at its last colon.
-fn split(password: &Secret<Vec<u8>>) -> Option<(Secret<Vec<u8>>, Secret<Vec<u8>>)> {
+fn split(password: &Bytes) -> Option<(Bytes, Bytes)> {
     let bytes = password.expose();
     let colon = bytes.iter().rposition(|byte| *byte == b':')?;
     Some((Secret::new(bytes[..colon].to_vec()), Secret::new(bytes[colon + 1..].to_vec())))

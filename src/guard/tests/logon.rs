@@ -371,6 +371,18 @@ async fn password_and_passcode_in_one_line() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_waited_for_no_longer_may_come_back() {
+    let ftp = Ftp::new().await;
+    let peer = ftp.anew();
+    assert_eq!(ftp.give(&peer, PASSWORD).await, End::Asked);
+    assert_eq!(ftp.guard.record(&peer, Report::Cancelled { user: anna() }).await, None);
+    let told = ftp.entries(Event::Cancelled).await.last().unwrap().entry.detail.clone().unwrap();
+    assert!(told.contains("still counts"), "{told}");
+    let code = ftp.relay.passcode();
+    assert_eq!(ftp.give(&ftp.anew(), code.expose()).await, entered());
+}
+
+#[tokio::test]
 async fn a_restart_loses_the_held_password_only() {
     let ftp = Ftp::new().await;
     let code = ftp.asked().await;

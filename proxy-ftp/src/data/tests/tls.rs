@@ -60,7 +60,7 @@ impl Secure {
     /// Both peers' TCP connections; every other time both are active.
     async fn connect(&mut self, tls: [bool; 2], to: Side, is_active: bool) -> (TcpStream, TcpStream) {
         let [client_tls, host_tls] = tls;
-        let start = DataOrder::Start { client_tls, host_tls, to: Some(to) };
+        let start = DataOrder::Start { client_tls, host_tls, to };
         let (listen, there) = (Meet::Listen(Family::V4), Meet::Connect(self.listener.local_addr().unwrap()));
         if is_active {
             let (_, told) = self.rig.open(there, listen).await;
@@ -247,7 +247,7 @@ async fn another_control_connections_session_is_not_known() {
             let mut rig = Rig::new(data);
             let host = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let (told, _) = rig.open(Meet::Listen(Family::V4), Meet::Connect(host.local_addr().unwrap())).await;
-            rig.order(DataOrder::Start { client_tls: true, host_tls: false, to: Some(Side::Client) });
+            rig.order(DataOrder::Start { client_tls: true, host_tls: false, to: Side::Client });
             let client = TcpStream::connect(told.unwrap()).await.unwrap();
             host.accept().await.unwrap().0.write_all(b"file").await.unwrap();
             let mut got = Vec::new();
