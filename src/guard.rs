@@ -431,6 +431,11 @@ impl Inner {
             None => entry,
         };
         self.store.count_failure(attempt.clone(), Failure::Password, entry).await?;
+        if peer.code_first {
+            // Whoever has one passcode must not have as many guesses at the password as a window covers.
+            // Boxed, so that it takes no room in the tasks of all connections.
+            Box::pin(self.store.end_window(attempt.clone())).await?;
+        }
         self.host_refused(peer, &attempt).await;
         let Snapshot { rules, history, .. } = self.store.snapshot(attempt.clone()).await?;
         let decision = decide(&rules, &attempt, &history);

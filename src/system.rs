@@ -60,6 +60,9 @@ struct Latest {
     seen: Instant,
     #[cfg(test)]
     stopped: bool,
+    /// How far a stopped clock is ahead of the wall.
+    #[cfg(test)]
+    ahead: SignedDuration,
 }
 
 impl System {
@@ -72,6 +75,8 @@ impl System {
             seen: Instant::now(),
             #[cfg(test)]
             stopped: false,
+            #[cfg(test)]
+            ahead: SignedDuration::ZERO,
         };
         Self { latest: Arc::new(Mutex::new(latest)) }
     }
@@ -86,6 +91,21 @@ impl System {
             return latest.time;
         }
         latest.tick(Timestamp::now(), Instant::now())
+    }
+
+    /// What the clock on the wall says, which may be behind [`System::now`] where it was set back. Only for what has a clock of
+    /// its own and guards itself against being used twice: the apps and tokens of users do not follow a jump of ours.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn wall(&self) -> Timestamp {
+        #[cfg(test)]
+        {
+            let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            if latest.stopped {
+                return latest.time.checked_sub(latest.ahead).unwrap_or(latest.time);
+            }
+        }
+        Timestamp::now()
     }
 
     /// The time for measuring how long something takes.
@@ -195,6 +215,12 @@ impl System {
         system
     }
 
+    /// Has a stopped clock go on from a time that the wall does not show any more.
+    pub(crate) fn jump(&self, seconds: i64) {
+        self.pass(seconds);
+        self.latest.lock().unwrap().ahead += SignedDuration::from_secs(seconds);
+    }
+
     /// Moves a stopped clock.
     pub(crate) fn pass(&self, seconds: i64) {
         let mut latest = self.latest.lock().unwrap();
@@ -212,7 +238,7 @@ mod tests {
         let start = system.instant();
         let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         let instant = |second| start + Duration::from_secs(second);
-        let mut latest = Latest { time: at(0), seen: start, stopped: false };
+        let mut latest = Latest { time: at(0), seen: start, stopped: false, ahead: SignedDuration::ZERO };
         assert_eq!(latest.tick(at(10), instant(10)), at(10));
         assert_eq!(latest.tick(at(-3600), instant(15)), at(15), "set back by an hour");
         assert_eq!(latest.tick(at(-3590), instant(25)), at(25), "and goes on");

@@ -483,7 +483,7 @@ settings! {
         "PCI DSS 8.3.4: at least 30 minutes.";
     lockout_user_ceiling "lockout.user-ceiling" "failures" 10..=100 default 100:
         "After how many wrong passcodes in a row a user stays locked until `sallyport user unlock`; where they all came from one source address, for that address. Passwords that the host refused do not count here.",
-        "NIST SP 800-63B: no more than 100. Anybody can have the host refuse passwords, which must not lock anybody out for good.";
+        "NIST SP 800-63B has 100 for one account. Here one source address gives lockout.pair-failures of them at most, so that strangers in order code-first lock nobody out for good from one address; the rest of its 100 count for that address only. From 20 addresses, each of which must wait out its locks, 2,000 are evaluated before the user is locked everywhere. Anybody can have the host refuse passwords, which must not lock anybody out for good.";
     lockout_pair_failures "lockout.pair-failures" "failures" 1..=100 default 5:
         "After how many failures in a row a user is locked for the one source address they came from; also how many failures of one source address count for lockout.user-failures at most.",
         "Below lockout.user-failures, so that one source alone cannot lock a user out elsewhere.";

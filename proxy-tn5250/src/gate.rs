@@ -146,8 +146,8 @@ pub struct Gate {
     negotiation: Negotiation,
     /// Who signed on last on this connection and is not yet admitted.
     user: Option<User>,
-    /// Whose password is with the host, which has not said yet what it is worth; `Some(None)`: nobody's who is named.
-    guess: Option<Option<User>>,
+    /// A password of that user's is with the host, which has not said yet what it is worth.
+    guessing: bool,
     /// Layouts of the forms that this connection showed before anybody was admitted.
     learned: Vec<Layout>,
     /// Somebody was admitted on this connection, now or before.
@@ -199,7 +199,7 @@ impl Gate {
             started: false,
             negotiation: Negotiation::new(),
             user: None,
-            guess: None,
+            guessing: false,
             learned: Vec::new(),
             admitted: false,
             ahead: 0,
@@ -484,6 +484,7 @@ impl Gate {
             }
             After::Submit { record, layout, password, entered } => {
                 out.push(Action::ToHost(Bytes::copy_from_slice(record.expose())));
+                self.guessing = password;
                 let deadline = soon(now, self.settings.limits.reply);
                 self.state = State::Released(Released {
                     layout,
@@ -602,7 +603,8 @@ impl Gate {
 
     /// Reports a password that went to the host and whose answer nobody waits for: it counts there, so it counts here.
     fn abandon(&mut self, out: &mut Vec<Action>) {
-        if let Some(user) = self.guess.take().or_else(|| self.negotiation.take_guess()) {
+        let keyed = core::mem::take(&mut self.guessing).then(|| self.user.clone());
+        if let Some(user) = keyed.or_else(|| self.negotiation.take_guess()) {
             out.push(Action::Tell(Report::Abandoned { user }));
         }
     }

@@ -503,7 +503,7 @@ impl Desk<'_> {
             let answer = line(&prompt)?.unwrap_or_else(|| Secret::new(String::new()));
             let given = Given { answer: &answer, state: state.as_ref(), source: None };
             let entry = self.entry(&record);
-            let (said, right) = match judge.judge(&record, &given, self.admin.system.now()).await {
+            let (said, right) = match judge.judge(&record, &given, self.admin.system.wall()).await {
                 Judgement::Right(spend) => match self.admin.store.spend_factor(spend, entry).await? {
                     true => ("right", true),
                     false if record.confirmed_at.is_none() => ("right, but the factor is not confirmed", false),

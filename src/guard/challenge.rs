@@ -467,7 +467,7 @@ impl Inner {
             }
         };
         let given = Given { answer, state, source: Some(case.attempt.source) };
-        Ok(match self.judge.judge(record, &given, case.attempt.at).await {
+        Ok(match self.judge.judge(record, &given, self.system.wall()).await {
             Judgement::Right(spend) => Judged::Right(Proven::Own(spend)),
             Judgement::Replayed => Judged::Replayed,
             Judgement::Wrong => Judged::Wrong,

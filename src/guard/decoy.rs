@@ -75,6 +75,7 @@ impl Inner {
             | Opened::SourceBudget
             | Opened::ContactBudget
             | Opened::TotalBudget
+            | Opened::NoContact
             | Opened::Stopped) => {
                 return self.not_sent(peer, attempt, user, kept, cause, None).await;
             }

@@ -428,7 +428,7 @@ impl Inner {
         };
         let record = self.store.factor(case.user.clone(), id).await?;
         let given = Given { answer: code, state: None, source: Some(case.attempt.source) };
-        let Judgement::Right(spend) = self.judge.judge(&record, &given, case.attempt.at).await else {
+        let Judgement::Right(spend) = self.judge.judge(&record, &given, self.system.wall()).await else {
             let message = "Code not correct. Is the time of the telephone right?";
             return Ok(self.app_panel(case, id, key, admitted, Some(message)));
         };

@@ -11,8 +11,8 @@
 use policy::challenge::{keyed, of_another};
 use policy::decide::repeat;
 use policy::{
-    Answer, Attempt, Decision, Effect, Enforcement, Factor, Filled, Message, Notice, Panel, PanelLine, Prompt, Reason,
-    Secret, Verdict, decide,
+    Answer, Attempt, Decision, Effect, Enforcement, Filled, Message, Notice, Panel, PanelLine, Prompt, Reason, Secret,
+    Verdict, decide,
 };
 
 use super::challenge::{Case, Cause, Facts, Made, Shown, Tried, Try, names, of};
@@ -397,7 +397,7 @@ impl Inner {
     }
 
     fn decoy_prompt(&self, case: &Case<'_>, challenge: &Challenge, message: Option<Message>) -> Verdict {
-        let keys = policy::Keys { resend: challenge.factor != Factor::OneTime, ..policy::Keys::default() };
+        let keys = policy::Keys { resend: challenge.factor.is_sent(), ..policy::Keys::default() };
         self.prompt(case.peer, case.attempt, case.user, challenge, Shown { message, keys, text: None })
     }
 }

@@ -54,6 +54,8 @@ pub enum Opened {
     TotalBudget,
     /// The last one was sent a moment ago. Nothing has changed.
     TooSoon,
+    /// The contact was removed, or counts no more. Nothing has changed.
+    NoContact,
     /// An administrator stopped the sending of messages. Nothing has changed.
     Stopped,
 }
@@ -70,6 +72,7 @@ impl Opened {
             Self::ContactBudget => "send-budget-of-contact",
             Self::TotalBudget => "send-budget-in-all",
             Self::TooSoon => "send-pause",
+            Self::NoContact => "contact-gone",
             Self::Stopped => "sender-stopped",
         }
     }
@@ -432,6 +435,23 @@ impl Store {
         .await
     }
 
+    /// Ends the repeat window of `attempt`, if there is one.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn end_window(&self, attempt: Attempt) -> Result<(), Error> {
+        let Some(user) = attempt.user else { return Ok(()) };
+        let (source, service) = (attempt.source.to_canonical().to_string(), attempt.service.as_str());
+        self.write(move |connection| {
+            connection.execute(
+                "DELETE FROM admissions WHERE user = ?1 AND source = ?2 AND service = ?3 AND host = ?4",
+                params![user.as_str(), source, service, &*attempt.host],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends the challenge `id`, if it is open, without success. `refund`: its message was surely not sent and does not
     /// count towards the budgets.
     ///
@@ -591,12 +611,20 @@ fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Res
     let now = millis(new.attempt.at);
     let source = source_key(new.attempt.source);
     let user = new.user.as_str();
-    let contact = new.parcel.as_ref().and_then(|parcel| parcel.contact);
+    let contact = new.parcel.as_ref().and_then(|parcel| parcel.contact).or(new.challenge.contact);
     // A RADIUS server may ring the user's telephone for each answer, whatever it is: as much of a flood as messages of ours.
     let reaches_out = new.challenge.factor.is_sent() || new.challenge.factor == Factor::Radius;
     if reaches_out {
         if new.challenge.factor.is_sent() && sender::is_stopped(connection)? {
             return Ok(Opened::Stopped);
+        }
+        // It may have been removed since it was looked up: by its owner, whose telephone is lost.
+        const COUNTS: &str =
+            "SELECT EXISTS (SELECT 1 FROM contacts WHERE id = ?1 AND user = ?2 AND verified_at IS NOT NULL)";
+        if contact.is_some()
+            && !connection.prepare_cached(COUNTS)?.query_row(params![contact, user], |row| row.get(0))?
+        {
+            return Ok(Opened::NoContact);
         }
         let sent = sent(connection, user, &source, contact, settings, now)?;
         if new.resend && settings.send_pause > 0 && sent.by_user_in_pause > 0 {

@@ -401,6 +401,25 @@ async fn nothing_is_right_any_more_once_a_lock_is_in_force() {
     assert!(matches!(take("b").await, Take::Taken(_)), "what is only watched locks nobody");
 }
 
+#[tokio::test]
+async fn nothing_is_sent_to_a_contact_that_is_gone() {
+    let (folder, system) = (Folder::new(), System::stopped());
+    let store = open(&folder, &system).await;
+    store.add_user(user(), false, String::new(), entry(&system)).await.unwrap();
+    let contact = store.add_contact(user(), vouched("anna@example.com"), entry(&system), Vec::new()).await.unwrap();
+    let new = |connection| {
+        let new = app_challenge(&system, connection);
+        let challenge = Challenge { factor: policy::Factor::Email, contact: Some(contact), ..new.challenge };
+        NewChallenge { challenge, ..new }
+    };
+    let settings = Settings::default();
+    let opened = store.open_challenge(new("a"), settings.clone(), entry(&system)).await.unwrap();
+    assert_eq!(opened, Opened::Open);
+    store.remove_contact(user(), contact, entry(&system), Vec::new()).await.unwrap();
+    let opened = store.open_challenge(new("b"), settings, entry(&system)).await.unwrap();
+    assert_eq!(opened, Opened::NoContact);
+}
+
 #[test]
 fn sources_are_counted_by_what_one_machine_has() {
     for (source, key) in [

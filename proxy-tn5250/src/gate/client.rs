@@ -187,7 +187,7 @@ impl Gate {
             self.ask(question, After::Submit { record, layout, password, entered }, now, out);
             return Ok(());
         }
-        self.guess = password.then(|| self.user.clone());
+        self.guessing = password;
         out.push(Action::ToHost(wire));
         self.state = State::Released(Released {
             layout: form.layout.clone(),

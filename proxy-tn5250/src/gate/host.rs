@@ -424,7 +424,7 @@ impl Gate {
         let user = self.user.clone();
         if !released.queried && self.form_if_shown().as_ref() == Some(&released.layout) {
             self.pass_held(out)?;
-            self.guess = None;
+            self.guessing = false;
             if released.password {
                 out.push(Action::Tell(Report::HostRefused { user }));
             }
@@ -432,7 +432,7 @@ impl Gate {
             self.state = State::Locked { deadline: soon(now, self.settings.limits.sign_on), settling: false };
             return Ok(());
         }
-        self.guess = None;
+        self.guessing = false;
         // Where another key than Enter brought up another display, that says nothing about the password.
         let accepted = released.password && released.entered;
         if accepted {

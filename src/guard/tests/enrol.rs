@@ -59,17 +59,22 @@ impl World {
     }
 }
 
-/// The code of the key that an app's panel shows.
-fn code_of(panel: &Panel, system: &System) -> String {
-    let key = panel.lines.iter().find_map(|line| match line {
-        PanelLine::Key { key, .. } => Some(Secret::new(key.expose().to_owned())),
+/// The key that a line shows.
+fn key_of(line: &PanelLine) -> Option<String> {
+    match line {
+        PanelLine::Key { key, .. } => Some(key.expose().to_owned()),
         PanelLine::Blank
         | PanelLine::Text(_)
         | PanelLine::Strong(_)
         | PanelLine::Value { .. }
         | PanelLine::Option { .. }
         | PanelLine::Field { .. } => None,
-    });
+    }
+}
+
+/// The code of the key that an app's panel shows.
+fn code_of(panel: &Panel, system: &System) -> String {
+    let key = panel.lines.iter().find_map(key_of).map(Secret::new);
     let secret = totp::read(&key.expect("a key")).unwrap();
     let codes = hotp::Codes { algorithm: hotp::Algorithm::Sha1, digits: 6, secret: secret.expose() };
     codes.code(u64::try_from(system.now().as_second() / 30).unwrap()).expose().clone()
@@ -626,10 +631,6 @@ async fn a_key_is_shown_only_where_nobody_listens_and_never_in_logs() {
     let offer = panel(world.sign_on(&peer, user("BERT")).await, OFFER);
     assert_eq!(options(&offer).len(), 3);
     let app = panel(world.fill(&peer, "BERT", Enter, &["", "", "1"]).await, APP);
-    let shown = app.lines.iter().find_map(|line| match line {
-        PanelLine::Key { key, .. } => Some(key.expose().to_owned()),
-        _ => None,
-    });
-    let shown = shown.unwrap();
+    let [shown] = app.lines.iter().filter_map(key_of).collect::<Vec<_>>().try_into().unwrap();
     assert!(shown.len() > 30 && !format!("{app:?}").contains(&shown));
 }

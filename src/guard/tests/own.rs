@@ -318,6 +318,33 @@ async fn guesses_at_hundreds_of_prompts_at_once_outrun_no_lock() {
     }
 }
 
+/// A clock that jumped ahead once stays ahead, over restarts, until the wall has caught up; telephones do not.
+#[tokio::test]
+async fn an_app_is_judged_by_the_clock_on_the_wall() {
+    let world = World::new().await;
+    world.give_app("BERT").await;
+    let wall = world.app(0);
+    world.system.jump(7 * 24 * 60 * 60);
+    let peer = world.abroad();
+    prompt(world.sign_on(&peer, user("BERT")).await);
+    admitted(world.code(&peer, "BERT", wall.expose()).await);
+    let peer = world.abroad();
+    prompt(world.sign_on(&peer, user("BERT")).await);
+    assert_eq!(prompt(world.code(&peer, "BERT", wall.expose()).await).message, Some(Message::Replayed));
+}
+
+/// F5 would tell that there is something to be sent, to a user who was disabled meanwhile.
+#[tokio::test]
+async fn what_is_refused_meanwhile_looks_as_before() {
+    let world = World::new().await;
+    world.give_app("BERT").await;
+    let peer = world.stranger("203.0.113.9:1");
+    let shown = prompt(world.sign_on(&peer, user("BERT")).await);
+    assert!(!shown.keys.resend);
+    world.store.set_user_enabled("BERT".parse().unwrap(), false, world.change()).await.unwrap();
+    assert!(!prompt(world.code(&peer, "BERT", "000000").await).keys.resend);
+}
+
 #[tokio::test]
 async fn a_token_a_key_and_codes_on_paper() {
     let mut yubikey = YubiKey::new();

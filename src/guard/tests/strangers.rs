@@ -226,3 +226,18 @@ async fn nothing_is_right_on_a_screen_without_a_passcode() {
     let question = Question::Answer { user: user("NEW"), answer: Answer::Passcode(Secret::new("000000".to_owned())) };
     assert_eq!(prompt(world.guard.answer(&peer, question).await).message, Some(Message::Wrong));
 }
+
+/// One passcode, and as many guesses at the password as the window covers: the host would have heard them all.
+#[tokio::test]
+async fn a_refused_password_ends_the_window_of_the_passcode() {
+    let world = World::new().await;
+    world.set("repeat.minutes", "60").await;
+    let peer = world.stranger("203.0.113.9:1");
+    for report in [Report::HostRefused { user: anna() }, Report::Abandoned { user: anna() }] {
+        world.enter(&peer).await;
+        admitted(world.sign_on(&peer, anna()).await);
+        assert!(world.guard.record(&peer, report).await.is_none());
+        prompt(world.sign_on(&peer, anna()).await);
+        world.system.pass(60 * 60);
+    }
+}

@@ -227,6 +227,11 @@ fn who_hangs_up_before_the_host_answers_has_guessed() {
     assert_eq!(bench.client(&sign_on("BOB")).to_host.len(), 1);
     let done = bench.event(Event::ClientClosed);
     assert_ne!(done.told, Vec::<String>::new(), "nothing counts this guess: the profile is disabled, nobody is locked");
+    // Nor behind a passcode, which opens a window for more.
+    let mut bench = Bench::at_form(Settings { order: Order::CodeFirst, ..settings() });
+    bench.client(&sign_on("BOB"));
+    assert_eq!(bench.verdict(Verdict::Admit).to_host.len(), 1);
+    assert_eq!(bench.event(Event::ClientClosed).told, ["Abandoned"]);
 }
 
 /// The answers to READ SCREEN and SAVE SCREEN at the form can be a sign-on of somebody else.
