@@ -159,6 +159,11 @@ impl Data {
         self.events.push_back(DataEvent::Ended { to_client, to_host, clean: false });
     }
 
+    /// The next event, where there is one already.
+    pub fn waiting_event(&mut self) -> Option<DataEvent> {
+        self.events.pop_front()
+    }
+
     /// Waits for the next event, and moves the bytes while waiting.
     pub async fn event(&mut self) -> DataEvent {
         core::future::poll_fn(|cx| self.poll_event(cx)).await

@@ -292,6 +292,8 @@ pub struct Gate {
     utf8: bool,
     /// A question is outstanding.
     asked: bool,
+    /// The client has closed its end: nothing more comes.
+    is_over: bool,
     /// Logons refused on this connection.
     tries: u32,
     /// Commands since the connection or the last logon.
@@ -300,8 +302,6 @@ pub struct Gate {
     logon: Instant,
     /// When the last password came.
     passed: Instant,
-    /// How long a refusal takes at least, from then on.
-    reject: Duration,
     /// The host has a password and has not said whether it is right.
     unanswered: bool,
     /// Something suspicious was reported since the last logon: once is enough.
@@ -326,10 +326,8 @@ impl Gate {
     pub fn new(settings: Arc<Settings>, peer: IpAddr, now: Instant) -> Self {
         let logon = now.checked_add(settings.limits.logon).unwrap_or(now);
         let is_implicit = settings.client_tls == ClientTls::Implicit;
-        let reject = settings.limits.reject;
         Self {
             settings,
-            reject,
             peer: peer.to_canonical(),
             state: State::New,
             client: ClientLines::new(),
@@ -340,6 +338,7 @@ impl Gate {
             private: is_implicit,
             utf8: false,
             asked: false,
+            is_over: false,
             tries: 0,
             commands: 0,
             logon,
@@ -351,7 +350,10 @@ impl Gate {
 
     /// Has no refusal come sooner than `least` after its password, whoever refuses, nor sooner than the settings say.
     pub fn refuse_after(&mut self, least: Duration) {
-        self.reject = self.settings.limits.reject.max(least);
+        if least > self.settings.limits.reject {
+            // Settings of its own rather than a place in every gate: few have it longer.
+            Arc::make_mut(&mut self.settings).limits.reject = least;
+        }
     }
 
     /// Takes one event and says what to do about it, in order.
@@ -384,7 +386,7 @@ impl Gate {
     /// Whether the client is to be read now. `false` while as much waits as may.
     #[must_use]
     pub fn wants_client(&self) -> bool {
-        !matches!(self.state, State::Closed) && self.client.has_room() && !self.client.is_over
+        !matches!(self.state, State::Closed) && self.client.has_room() && !self.is_over
     }
 
     /// Whether the host is to be read now.
@@ -458,7 +460,7 @@ impl Gate {
     /// the limits that it has in any case.
     fn client_closed(&mut self) -> Result<(), Close> {
         let is_transferring = matches!(&self.state, State::Open(session) if session.is_transferring());
-        if core::mem::replace(&mut self.client.is_over, true) || !is_transferring || !self.client.is_leaving() {
+        if core::mem::replace(&mut self.is_over, true) || !is_transferring || !self.client.is_leaving() {
             return Err(Close::Client);
         }
         Ok(())

@@ -163,8 +163,6 @@ where
         let mut end = pin!(end);
         let mut is_ended = false;
         let mut host_first = false;
-        // Whether what the data connections tell next is the end of a transfer.
-        let mut is_transfer = false;
         let (mut to_client, mut to_host) = (0_u64, 0_u64);
         let mut actions = gate.handle(Event::ClientConnected, now());
         let close = loop {
@@ -188,10 +186,7 @@ where
                         to_host = to_host.saturating_add(host.written);
                         leaving = Leaving::of(core::mem::replace(&mut host, End::none()), LINGER).or(leaving);
                     }
-                    Action::Data(order) => {
-                        is_transfer |= matches!(order, DataOrder::Start { .. });
-                        data.order(order);
-                    }
+                    Action::Data(order) => data.order(order),
                     Action::Close(why) => close = Some(why),
                 }
             }
@@ -302,11 +297,11 @@ where
                 if !data.is_idle()
                     && let Poll::Ready(event) = data.poll_event(cx)
                 {
-                    if let DataEvent::Ended { to_client: down, to_host: up, .. } = event {
+                    if let DataEvent::Ended { to_client: down, to_host: up, clean } = event {
                         to_client = to_client.saturating_add(down);
                         to_host = to_host.saturating_add(up);
-                        // What was opened and never used is no transfer.
-                        if core::mem::take(&mut is_transfer) {
+                        // What was opened and given up unused is no transfer.
+                        if clean || down > 0 || up > 0 {
                             moved(down, up);
                         }
                     }
@@ -318,6 +313,16 @@ where
         };
         // The host's side goes first: what was refused must not live on there while the last words are sent.
         data.order(DataOrder::Abort);
+        // A transfer that the end of the session cuts has moved bytes all the same. Not behind an await: the task would be larger.
+        while let Some(event) = data.waiting_event() {
+            if let DataEvent::Ended { to_client: down, to_host: up, clean } = event {
+                to_client = to_client.saturating_add(down);
+                to_host = to_host.saturating_add(up);
+                if clean || down > 0 || up > 0 {
+                    moved(down, up);
+                }
+            }
+        }
         drop(dialing);
         to_host = to_host.saturating_add(host.written);
         if let Some(mut going) = Leaving::of(host, LINGER).or(leaving) {
@@ -332,19 +337,11 @@ where
         // What was received whole may still be on its way: closing now could destroy it.
         let _late = tokio::time::timeout(LINGER, async {
             while !data.is_idle() {
-                let event = poll_fn(|cx| {
-                    let polled = data.poll_event(cx).map(Some);
-                    if polled.is_pending() && data.is_idle() { Poll::Ready(None) } else { polled }
+                let _over = poll_fn(|cx| {
+                    let polled = data.poll_event(cx).map(|_| ());
+                    if data.is_idle() { Poll::Ready(()) } else { polled }
                 })
                 .await;
-                // A transfer that the end of the session cut has moved bytes all the same.
-                if let Some(DataEvent::Ended { to_client: down, to_host: up, .. }) = event {
-                    to_client = to_client.saturating_add(down);
-                    to_host = to_host.saturating_add(up);
-                    if core::mem::take(&mut is_transfer) {
-                        moved(down, up);
-                    }
-                }
             }
         })
         .await;

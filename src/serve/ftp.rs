@@ -25,6 +25,8 @@ pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStre
         Ok(recorded) => Arc::new(recorded),
         Err(ended) => return ended,
     };
+    // Before anything large is there, which would be kept twice.
+    let refusal_time = door.guard.refusal_time().await;
     let session = known.session();
     if door.host.ftp_tls.is_some() {
         // The relay does the handshakes, of which a session has several; without one there is no host connection.
@@ -53,7 +55,7 @@ pub(super) async fn serve(known: &Known, door: &Door, ftp: &Ftp, client: TcpStre
     };
     let voice = known.voice(door, place, Some(&recorded));
     let mut gate = Gate::new(Arc::clone(&ftp.gate), source.ip(), door.system.instant());
-    gate.refuse_after(door.guard.refusal_time().await);
+    gate.refuse_after(refusal_time);
     let outcome = relay::run(
         client,
         dial,

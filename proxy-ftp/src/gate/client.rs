@@ -36,8 +36,6 @@ pub(super) struct ClientLines {
     pub(super) splitter: Splitter,
     /// A command that waits until the one before it is done.
     parked: Option<Taken>,
-    /// The client has closed its end: nothing more comes.
-    pub(super) is_over: bool,
 }
 
 impl fmt::Debug for ClientLines {
@@ -48,7 +46,7 @@ impl fmt::Debug for ClientLines {
 
 impl ClientLines {
     pub(super) fn new() -> Self {
-        Self { buffer: BytesMut::new(), splitter: Splitter::client(), parked: None, is_over: false }
+        Self { buffer: BytesMut::new(), splitter: Splitter::client(), parked: None }
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) {

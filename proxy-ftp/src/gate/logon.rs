@@ -166,7 +166,7 @@ impl Gate {
         close: Option<Close>,
         step: &mut Step,
     ) -> Result<State, Close> {
-        let at = self.passed.checked_add(self.reject).unwrap_or(step.now);
+        let at = self.passed.checked_add(self.settings.limits.reject).unwrap_or(step.now);
         if at > step.now {
             return Ok(State::Rejecting { words, at, close });
         }

@@ -264,7 +264,7 @@ fn a_longer_time_of_the_guard_s_holds_for_every_refusal() {
     // Never sooner than the settings say.
     let mut bench = Bench::new(&settings(), CLIENT, usize::MAX);
     bench.gate.refuse_after(Duration::ZERO);
-    assert_eq!(bench.gate.reject, settings().limits.reject);
+    assert_eq!(bench.gate.settings.limits.reject, settings().limits.reject);
 }
 
 #[test]
