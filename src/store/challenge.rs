@@ -1,4 +1,4 @@
-//! What can be used up: challenges with their tries, sending budgets, repeat windows; and failures, which lock.
+//! What can be used up: challenges with their tries, sending budgets, repeat windows.
 //!
 //! Each of these is one statement that changes a row only where it may still be changed, in a transaction with the audit
 //! entry. Two processes, or ten thousand guesses at once, cannot get more out of it than one: at one challenge by its tries, at
@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use policy::decide::{Repeat, repeat};
-use policy::{Attempt, Factor, Failure, Reason, Scope, Settings, Tally, User};
+use policy::{Attempt, Factor, Failure, Reason, Settings, User};
 use rusqlite::{Connection, Row, params};
 
 use super::flight::Room;
 use super::outbox::{self, Parcel};
-use super::user::{standing_of, tally};
-use super::{Error, Store, alert, audit, emergency, factor, flight, millis, rule, sender, source_key, timestamp};
-use crate::audit::{Entry, Event, Outcome};
+use super::user::standing_of;
+use super::{
+    Error, Store, alert, audit, emergency, factor, failure, flight, millis, rule, sender, source_key, timestamp,
+};
+use crate::audit::Entry;
 use crate::factor::Spend;
 
 /// A challenge about to be made.
@@ -371,7 +373,7 @@ impl Store {
                 )?
                 .execute(params![id, millis(attempt.at)])?;
             let (1, Some(user)) = (used, &attempt.user) else { return Ok(Consumed::Before) };
-            clear(connection, user, &attempt, Failure::Passcode)?;
+            failure::clear(connection, user, &attempt, Failure::Passcode)?;
             connection
                 .prepare_cached(
                     "UPDATE contacts SET used_at = ?2 WHERE id = (SELECT contact FROM challenges WHERE id = ?1)",
@@ -480,15 +482,6 @@ impl Store {
         .await
     }
 
-    /// Counts a failure of `attempt` against user and source: whether somebody is locked now. For the user everywhere it
-    /// counts only within the share of the source. It also stands at the factor of the challenge that `entry` names.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
-    pub async fn count_failure(&self, attempt: Attempt, failure: Failure, entry: Entry) -> Result<bool, Error> {
-        self.write(move |connection| count(connection, &attempt, failure, &entry)).await
-    }
-
     /// A try was judged, and neither right nor wrong: it stays taken.
     ///
     /// # Errors
@@ -510,7 +503,7 @@ impl Store {
         let number = taken.number;
         self.write(move |connection| {
             flight::end(connection, number)?;
-            count(connection, &attempt, Failure::Passcode, &entry)
+            failure::count(connection, &attempt, Failure::Passcode, &entry)
         })
         .await
     }
@@ -745,93 +738,6 @@ pub(super) fn end_open(connection: &Connection, which: &'static str, key: &str, 
     connection
         .prepare_cached(&format!("UPDATE challenges SET state = ?2 WHERE {which} AND state = 'open'"))?
         .execute(params![key, end.as_str()])?;
-    Ok(())
-}
-
-fn count(connection: &Connection, attempt: &Attempt, failure: Failure, entry: &Entry) -> Result<bool, Error> {
-    let settings = rule::settings(connection)?;
-    let source = source_key(attempt.source);
-    let user = attempt.user.as_ref().map(User::as_str);
-    let mut scopes = vec![(Scope::Source, "", source.as_str())];
-    let mut locked = false;
-    if let Some(user) = user {
-        scopes.push((Scope::Pair, user, source.as_str()));
-        if tally(connection, Scope::Pair, user, &source)?.counts_everywhere(&settings, attempt.at) {
-            scopes.push((Scope::User, user, ""));
-        } else {
-            locked |= tally(connection, Scope::User, user, "")?.lock(attempt.at).is_some();
-        }
-    }
-    let mut lockouts = Vec::new();
-    for (scope, user, source) in scopes {
-        let before = tally(connection, scope, user, source)?;
-        let failed = before.failed(scope, failure, &settings, attempt.at);
-        locked |= failed.lock(attempt.at).is_some();
-        put_tally(connection, scope, user, source, &failed)?;
-        if failed.is_locked_out(&before, scope, &settings) {
-            lockouts.push(lockout(entry, scope, &failed));
-        }
-    }
-    if let (Failure::Passcode, Some(challenge)) = (failure, &entry.challenge) {
-        factor::miss(connection, challenge)?;
-    }
-    for entry in std::iter::once(entry).chain(&lockouts) {
-        audit::append(connection, entry)?;
-    }
-    Ok(locked)
-}
-
-pub(super) fn clear(connection: &Connection, user: &User, attempt: &Attempt, cleared: Failure) -> Result<(), Error> {
-    let source = source_key(attempt.source);
-    for (scope, source) in [(Scope::User, ""), (Scope::Pair, source.as_str())] {
-        let before = tally(connection, scope, user.as_str(), source)?;
-        put_tally(connection, scope, user.as_str(), source, &before.succeeded(scope, cleared))?;
-    }
-    Ok(())
-}
-
-/// The entry of a lock that the failure in `entry` caused.
-fn lockout(entry: &Entry, scope: Scope, tally: &Tally) -> Entry {
-    let reason = match scope {
-        Scope::User => "user-locked",
-        Scope::Pair => "user-locked-from-source",
-        Scope::Source => "source-locked",
-    };
-    let until = match tally.locked_until.filter(|until| *until != Timestamp::MAX) {
-        None => "until it is unlocked".to_owned(),
-        Some(until) => format!("until {until:.0}"),
-    };
-    let entry =
-        Entry { event: Event::LockedOut, outcome: Outcome::Noted, factor: None, challenge: None, ..entry.clone() };
-    // A source is locked whoever it was that failed last.
-    let user = entry.user.clone().filter(|_| scope != Scope::Source);
-    let detail = format!("{} failures in a row; locked {until}", tally.total());
-    Entry { user, ..entry.reason(reason).detail(&detail) }
-}
-
-fn put_tally(connection: &Connection, scope: Scope, user: &str, source: &str, tally: &Tally) -> Result<(), Error> {
-    if *tally == Tally::default() {
-        connection
-            .prepare_cached("DELETE FROM failures WHERE scope = ?1 AND user = ?2 AND source = ?3")?
-            .execute(params![scope.as_str(), user, source])?;
-        return Ok(());
-    }
-    connection
-        .prepare_cached(
-            "INSERT INTO failures (scope, user, source, passwords, passcodes, last_at, locked_until)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT DO UPDATE SET passwords = excluded.passwords, passcodes = excluded.passcodes,
-                                       last_at = excluded.last_at, locked_until = excluded.locked_until",
-        )?
-        .execute(params![
-            scope.as_str(),
-            user,
-            source,
-            tally.passwords,
-            tally.passcodes,
-            tally.last.map(millis),
-            tally.locked_until.map(millis)
-        ])?;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use policy::{Attempt, Failure, Settings, Tally, User};
 use rusqlite::{Connection, params};
 
-use super::{Error, Store, audit, challenge, millis, source_key, timestamp};
+use super::{Error, Store, audit, failure, millis, source_key, timestamp};
 use crate::audit::Entry;
 
 /// Stands for the user of those whom nobody named; no user's name is empty.
@@ -173,7 +173,7 @@ impl Store {
         self.write(move |connection| {
             match &attempt.user {
                 Some(user) => {
-                    challenge::clear(connection, user, &attempt, Failure::Password)?;
+                    failure::clear(connection, user, &attempt, Failure::Password)?;
                     let (user, at) = (user.as_str(), millis(attempt.at));
                     connection
                         .prepare_cached("DELETE FROM host_checks WHERE user = ?1 AND host = ?2")?

@@ -21,6 +21,7 @@ mod contact;
 mod emergency;
 mod enrolment;
 mod factor;
+mod failure;
 mod flight;
 mod hostcheck;
 mod import;
