@@ -14,13 +14,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use sallyport::terminal::{Options, Session};
 use serde_json::Value;
 
-use crate::support::site::{PASSWORD, Plan, Site, USER};
+use crate::support::site::{PASSWORD, Plan, Site, Terminal, USER};
 use crate::support::{pause, program, skip};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
 const METRICS: &str = "connections = 100\n[metrics]\naddress = \"127.0.0.1:0\"\n";
-
-type Terminal = Session<tokio::net::TcpStream>;
 
 /// A site where everybody is let in.
 fn open_site(plan: Plan) -> Site {
@@ -30,14 +28,7 @@ fn open_site(plan: Plan) -> Site {
 }
 
 async fn sign_on(site: &Site) -> Terminal {
-    let stream = tokio::net::TcpStream::connect(site.gateway).await.unwrap();
-    let mut terminal = Session::new(stream, Options::default(), Duration::from_secs(20));
-    terminal.wait_for_text("Sign On").await.unwrap();
-    terminal.fill(USER).unwrap();
-    terminal.type_text(PASSWORD).unwrap();
-    terminal.press(Aid::ENTER).await.unwrap();
-    terminal.wait_for_text("Simulated Main Menu").await.unwrap();
-    terminal
+    site.signs_on("Simulated Main Menu").await
 }
 
 /// Status and body.

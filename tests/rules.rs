@@ -2,15 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use proxy_tn5250::input::Aid;
-use sallyport::terminal::{Options, Session};
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use crate::administer::Desk;
-use crate::support::site::{PASSWORD, Plan, Site, USER};
+use crate::support::site::{Plan, Site, USER};
 
 #[test]
 fn versions_are_listed_compared_and_rolled_back() {
@@ -178,19 +174,6 @@ fn files_are_imported_whole_or_not_at_all() {
     desk.fails("import users users.csv", 2, "line 1, column 2 (colour): no column is called that");
 }
 
-/// Signs [`USER`] on, whom nobody asks for a passcode.
-fn signs_on(site: &Site) {
-    site.block_on(async {
-        let stream = TcpStream::connect(site.gateway).await.unwrap();
-        let mut terminal = Session::new(stream, Options::default(), Duration::from_secs(20));
-        terminal.wait_for_text("Sign On").await.unwrap();
-        terminal.fill(USER).unwrap();
-        terminal.type_text(PASSWORD).unwrap();
-        terminal.press(Aid::ENTER).await.unwrap();
-        terminal.wait_for_text("Simulated Main Menu").await.unwrap();
-    });
-}
-
 #[test]
 fn what_happened_is_replayed_against_changed_rules_and_reported() {
     let site = Site::start(Plan::default());
@@ -198,8 +181,9 @@ fn what_happened_is_replayed_against_changed_rules_and_reported() {
         serde_json::from_str(&site.admin(&[arguments, &["--json"]].concat())).unwrap()
     };
     site.admin(&["settings", "set", "enforcement", "observe"]);
-    signs_on(&site);
-    signs_on(&site);
+    for _ in 0..2 {
+        site.block_on(site.signs_on("Simulated Main Menu"));
+    }
     // What was seen under observe is what enforce would do.
     let report = json(&["report", "observe"]);
     let [line] = report.as_array().unwrap().as_slice() else { panic!("{report}") };

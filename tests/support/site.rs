@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use proxy_tn5250::input::Aid;
 use sallyport::demo::mail::{self, Mail};
 use sallyport::demo::{FtpHost, Host, HostSettings};
 use sallyport::system::System;
+use sallyport::terminal::{Options, Session};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +27,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A terminal of a test.
+pub(crate) type Terminal = Session<tokio::net::TcpStream>;
 
 /// What is special about a site.
 #[derive(Debug, Clone)]
@@ -198,6 +203,18 @@ impl Site {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         (self.process, self.gateway, self.ftp, self.metrics) = serve(&self.folder);
+    }
+
+    /// A terminal at which [`USER`] has signed on, once it shows `expected`.
+    pub(crate) async fn signs_on(&self, expected: &str) -> Terminal {
+        let stream = tokio::net::TcpStream::connect(self.gateway).await.unwrap();
+        let mut terminal = Session::new(stream, Options::default(), PATIENCE);
+        terminal.wait_for_text("Sign On").await.unwrap();
+        terminal.fill(USER).unwrap();
+        terminal.type_text(PASSWORD).unwrap();
+        terminal.press(Aid::ENTER).await.unwrap();
+        terminal.wait_for_text(expected).await.unwrap();
+        terminal
     }
 
     /// Runs a future on the site's runtime.
