@@ -357,6 +357,16 @@ mod tests {
 
     #[test]
     fn everything_is_told() {
+        // What is counted is counted for the whole process, so it needs one without other tests.
+        if std::env::var_os("SALLYPORT_TEST_ALONE").is_none() {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "metrics::tests::everything_is_told", "--nocapture"])
+                .env("SALLYPORT_TEST_ALONE", "1")
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            return;
+        }
         connected("terminals", Service::Telnet);
         ended("terminals", Service::Telnet, "client");
         turned_away("terminals", Full::Rate);
