@@ -204,6 +204,8 @@ impl Guard {
     /// Answers a question of `peer`'s gate. What has begun is carried to its end even where nobody waits for the answer
     /// any more: whoever guesses and hangs up has guessed.
     pub async fn answer(&self, peer: &Peer, question: Question) -> Verdict {
+        // Here, and not in the task: it may outlive the connection.
+        self.0.talks.open(&peer.connection);
         let (guard, peer) = (Arc::clone(&self.0), peer.clone());
         let answered = tokio::spawn(async move { guard.answer(&peer, question).await });
         answered.await.unwrap_or_else(|error| {
@@ -271,7 +273,7 @@ impl Guard {
     /// Records that `peer`'s connection ended, and how.
     pub async fn connection_closed(&self, peer: &Peer, how: &str) {
         let guard = &*self.0;
-        guard.talks.end(&peer.connection);
+        guard.talks.close(&peer.connection);
         if peer.service == Service::Ftp {
             // Boxed, so that it takes no room in the tasks of terminals.
             Box::pin(guard.check_ended(peer)).await;

@@ -333,6 +333,8 @@ impl Gate {
                 | State::Closed => Err(Close::Host),
             },
             Event::End(notice) => {
+                // The host has not judged it, and now will not: nobody is to be locked for a restart of ours.
+                let _ = self.negotiation.take_guess();
                 self.leave(notice, Close::by(notice), now, out);
                 Ok(())
             }

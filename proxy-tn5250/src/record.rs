@@ -208,6 +208,13 @@ pub fn startup(record: &Record<'_>) -> Option<Startup> {
 }
 
 impl Startup {
+    /// Whether it says that an automatic sign-on was refused: `8936`, a security failure, `8937`, the sign-on itself, or which of
+    /// user and password it was, `0002` to `0008` (RFC 4777, section 10).
+    #[must_use]
+    pub fn is_of_the_sign_on(&self) -> bool {
+        matches!(self.code.as_str(), "8936" | "8937" | "0002" | "0003" | "0004" | "0005" | "0006" | "0007" | "0008")
+    }
+
     /// Whether the session goes on.
     #[must_use]
     pub fn is_success(&self) -> bool {

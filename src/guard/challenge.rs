@@ -28,7 +28,7 @@ use crate::delivery;
 use crate::factor::{Given, Judgement, radius};
 use crate::metrics;
 use crate::store::{
-    self, Challenge, Consumed, Contact, End, NewChallenge, Opened, Proven, Snapshot, State, Take, Taken,
+    self, Blame, Challenge, Consumed, Contact, End, NewChallenge, Opened, Proven, Snapshot, State, Take, Taken,
 };
 
 /// How many more tries a challenge has that a RADIUS server may answer with questions of its own.
@@ -354,10 +354,11 @@ impl Inner {
             Judged::More(state, text) if challenge.tries_left > 0 => {
                 let entry = entry(Outcome::Challenged, "radius-challenge");
                 // A server asks its question of anybody, once. Whoever is asked again has not given what it wanted.
-                if given.state.is_some() && self.missed(case, &taken, entry.clone()).await? {
+                let is_first = given.state.is_none() && answers(challenge, case.rules.settings.passcode_tries) <= 1;
+                if !is_first && self.missed(case, &taken, entry.clone(), Blame::Everywhere).await? {
                     self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, None).await?;
                     return Ok(Tried::Locked);
-                } else if given.state.is_none() {
+                } else if is_first {
                     self.store.settle_try(&taken, entry).await?;
                 }
                 return Ok(Tried::More(taken.challenge, state, text));
@@ -366,8 +367,9 @@ impl Inner {
                 tracing::error!(connection = %peer.connection, %user, code, "an answer could not be judged");
                 let entry = entry(Outcome::Failed, code);
                 if challenge.factor == Factor::Radius && !matches!(code, "radius-not-configured") {
-                    // The user's telephone may have rung, and nobody said yes.
-                    self.missed(case, &taken, entry).await?;
+                    // The user's telephone may have rung, and nobody said yes. But where a server is down, an office behind one
+                    // address is not to be locked for it.
+                    self.missed(case, &taken, entry, Blame::User).await?;
                 } else {
                     self.store.give_back_try(&taken, entry).await?;
                 }
@@ -378,9 +380,9 @@ impl Inner {
         }
         let wrong = entry(Outcome::Denied, reason).detail(&format!("{} tries left", challenge.tries_left));
         let locked = if given.answer.is_some() {
-            self.missed(case, &taken, wrong).await?
+            self.missed(case, &taken, wrong, Blame::Everywhere).await?
         } else {
-            let locked = self.store.count_try(&taken, attempt.clone(), wrong).await?;
+            let locked = self.store.count_try(&taken, attempt.clone(), Blame::Everywhere, wrong).await?;
             locked && case.rules.enforcement(attempt) == Enforcement::Enforce
         };
         if challenge.tries_left == 0 {
@@ -396,7 +398,7 @@ impl Inner {
     }
 
     /// Counts a try that was not right, and has those told whom it concerns: whether somebody is locked now and stays out.
-    async fn missed(&self, case: &Case<'_>, taken: &Taken, entry: Entry) -> Result<bool, Fault> {
+    async fn missed(&self, case: &Case<'_>, taken: &Taken, entry: Entry, blame: Blame) -> Result<bool, Fault> {
         let Case { peer, attempt, user, .. } = *case;
         let is_known = tells_of_the_password(case, &taken.challenge);
         let entry = if is_known {
@@ -406,7 +408,7 @@ impl Inner {
         } else {
             entry
         };
-        let locked = self.store.count_try(taken, attempt.clone(), entry).await?;
+        let locked = self.store.count_try(taken, attempt.clone(), blame, entry).await?;
         if is_known && let Err(error) = self.post.tell(user, delivery::Notice::Alert(attempt)).await {
             tracing::error!(connection = %peer.connection, %user, %error, "the user was not told of a wrong passcode");
         }
@@ -417,6 +419,13 @@ impl Inner {
     async fn judge(&self, case: &Case<'_>, taken: &Taken, given: Try<'_>) -> Result<(Factor, Judged), Fault> {
         let challenge = &taken.challenge;
         let Some(answer) = given.answer else { return Ok((challenge.factor, Judged::Wrong)) };
+        // A server takes its time, and may ring a telephone: what can be told without it comes first.
+        if given.any
+            && challenge.factor == Factor::Radius
+            && let Some(right) = self.judge_others(case, challenge, answer).await?
+        {
+            return Ok(right);
+        }
         let judged = if challenge.factor.is_sent() {
             let Case { peer, user, .. } = *case;
             let connection = &*peer.binding(user);
@@ -434,17 +443,31 @@ impl Inner {
                 None => Judged::Wrong,
             }
         };
-        if !given.any || !matches!(judged, Judged::Wrong) {
-            return Ok((challenge.factor, judged));
+        if given.any
+            && challenge.factor != Factor::Radius
+            && matches!(judged, Judged::Wrong)
+            && let Some(right) = self.judge_others(case, challenge, answer).await?
+        {
+            return Ok(right);
         }
+        Ok((challenge.factor, judged))
+    }
+
+    /// By which other proof of the user's than the one asked for `answer` is right, if by any.
+    async fn judge_others(
+        &self,
+        case: &Case<'_>,
+        challenge: &Challenge,
+        answer: &Secret<String>,
+    ) -> Result<Option<(Factor, Judged)>, Fault> {
         let asked = case.proofs.of(challenge).map(Proof::name);
         for proof in case.proofs.iter().filter(|proof| Some(proof.name()) != asked && proof.has_form(answer)) {
             let other = self.judge_own(case, proof, answer, None).await?;
             if matches!(other, Judged::Right(_)) {
-                return Ok((proof.factor(), other));
+                return Ok(Some((proof.factor(), other)));
             }
         }
-        Ok((challenge.factor, judged))
+        Ok(None)
     }
 
     async fn judge_own(
@@ -524,7 +547,7 @@ impl Inner {
 /// asked for, and there were as many wrong answers as the setting wants.
 fn tells_of_the_password(case: &Case<'_>, challenge: &Challenge) -> bool {
     let settings = &case.rules.settings;
-    let password_is_right = case.peer.service == Service::Ftp || !case.peer.code_first;
+    let password_is_right = case.peer.service == Service::Ftp || case.attempt.can_enrol;
     password_is_right && answers(challenge, settings.passcode_tries) >= settings.alert_wrong_passcodes
 }
 

@@ -259,7 +259,8 @@ impl Inner {
                     for begun in held.iter().filter(|contact| contact.verified_at.is_none()) {
                         let entry =
                             self.enrolment(case, Outcome::Noted, "contact-removed", "begun before, not finished");
-                        self.store.remove_contact(case.user.clone(), begun.id, entry, Vec::new()).await?;
+                        // Only what was begun at a terminal: what an administrator added stays.
+                        self.store.take_back_contact((case.user.clone(), begun.id), entry, Vec::new()).await?;
                     }
                 }
                 let shown = mask(&address);

@@ -17,6 +17,8 @@ use crate::factor::radius;
 /// The talks of all connections, on which of them the host has accepted a password of whom, and how much was said there.
 #[derive(Debug, Default)]
 pub(super) struct Talks {
+    /// Connections that there are. What comes to an end after its connection leaves nothing behind.
+    alive: DashMap<ConnectionId, ()>,
     held: DashMap<ConnectionId, (User, Talk)>,
     accepted: DashMap<ConnectionId, User>,
     said: DashMap<ConnectionId, Said>,
@@ -78,7 +80,23 @@ impl Talks {
 
     /// From now on the user of `case` is being asked this on its connection.
     pub(super) fn put(&self, case: &Case<'_>, talk: Talk) {
-        self.held.insert(case.peer.connection.clone(), (case.user.clone(), talk));
+        // Held while it is put: the connection's end waits for it, and takes it away.
+        if let Some(_alive) = self.alive.get(&case.peer.connection) {
+            self.held.insert(case.peer.connection.clone(), (case.user.clone(), talk));
+        }
+    }
+
+    /// Something is asked on `connection`, which lives.
+    pub(super) fn open(&self, connection: &ConnectionId) {
+        if !self.alive.contains_key(connection) {
+            self.alive.insert(connection.clone(), ());
+        }
+    }
+
+    /// `connection` is over.
+    pub(super) fn close(&self, connection: &ConnectionId) {
+        self.alive.remove(connection);
+        self.end(connection);
     }
 
     /// `connection` is being asked nothing any more, and whatever the host accepted there is over.
@@ -91,7 +109,9 @@ impl Talks {
     /// A sign-on begins on `connection`.
     pub(super) fn begin(&self, connection: &ConnectionId) {
         self.end(connection);
-        self.said.insert(connection.clone(), Said::default());
+        if let Some(_alive) = self.alive.get(connection) {
+            self.said.insert(connection.clone(), Said::default());
+        }
     }
 
     /// One more answer on `connection`: how many there are since the sign-on; 0 where it is over.
@@ -128,7 +148,9 @@ impl Talks {
 
     /// The host has accepted a password of `user` on `connection`.
     pub(super) fn accept(&self, connection: &ConnectionId, user: &User) {
-        self.accepted.insert(connection.clone(), user.clone());
+        if let Some(_alive) = self.alive.get(connection) {
+            self.accepted.insert(connection.clone(), user.clone());
+        }
     }
 
     /// Whether the host has accepted a password of `user` on `connection`, for the sign-on that goes on there.

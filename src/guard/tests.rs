@@ -676,6 +676,23 @@ async fn leaving_ends_the_challenge() {
 }
 
 #[tokio::test]
+async fn what_ends_after_its_connection_leaves_nothing_behind() {
+    let world = World::new().await;
+    world.give_app("ANNA").await;
+    world.store.remove_contact(anna().unwrap(), 1, world.change(), Vec::new()).await.unwrap();
+    for _ in 0..20 {
+        let peer = world.stranger("203.0.113.9:40000");
+        // Asked, and gone before there is an answer.
+        let asked = world.guard.answer(&peer, Question::SignOn { user: anna(), accepted: false });
+        assert!(tokio::time::timeout(Duration::ZERO, asked).await.is_err());
+        world.guard.connection_closed(&peer, "client closed").await;
+    }
+    world.relay.wait_for(0).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.guard.0.talks.count(), 0);
+}
+
+#[tokio::test]
 async fn reports_are_audited_without_control_characters() {
     let world = World::new().await;
     let peer = world.abroad();

@@ -11,6 +11,7 @@ use policy::decide::{Repeat, repeat};
 use policy::{Attempt, Factor, Failure, Reason, Settings, User};
 use rusqlite::{Connection, Row, params};
 
+use super::failure::Blame;
 use super::flight::Room;
 use super::outbox::{self, Parcel};
 use super::user::standing_of;
@@ -499,11 +500,11 @@ impl Store {
     ///
     /// # Errors
     /// Where the store does not answer; the try stays under way for a while then.
-    pub async fn count_try(&self, taken: &Taken, attempt: Attempt, entry: Entry) -> Result<bool, Error> {
+    pub async fn count_try(&self, taken: &Taken, attempt: Attempt, blame: Blame, entry: Entry) -> Result<bool, Error> {
         let number = taken.number;
         self.write(move |connection| {
             flight::end(connection, number)?;
-            failure::count(connection, &attempt, Failure::Passcode, &entry)
+            failure::count(connection, &attempt, (Failure::Passcode, blame), &entry)
         })
         .await
     }

@@ -175,8 +175,10 @@ impl Store {
 pub(super) fn remove(connection: &Connection, user: &User, id: i64, entry: Entry) -> Result<(), Error> {
     let record = find(connection, user, id)?;
     connection.execute("DELETE FROM factors WHERE id = ?1 AND user = ?2", params![id, user.as_str()])?;
-    // Whoever got in by it, with a phone that is lost by now, starts anew.
-    super::challenge::end_windows(connection, user)?;
+    if record.confirmed_at.is_some() {
+        // Whoever got in by it, with a phone that is lost by now, starts anew.
+        super::challenge::end_windows(connection, user)?;
+    }
     change(connection, &record, Change::Removed, entry)
 }
 

@@ -8,6 +8,15 @@ use super::user::tally;
 use super::{Error, Store, audit, factor, millis, rule, source_key};
 use crate::audit::{Entry, Event, Outcome};
 
+/// Whom a failure counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The user, the user from there, and the source.
+    Everywhere,
+    /// The user, and the user from there: the source is not to blame for it.
+    User,
+}
+
 impl Store {
     /// Counts a failure of `attempt` against user and source: whether somebody is locked now. For the user everywhere it
     /// counts only within the share of the source. It also stands at the factor of the challenge that `entry` names.
@@ -15,7 +24,7 @@ impl Store {
     /// # Errors
     /// Where the store does not answer.
     pub async fn count_failure(&self, attempt: Attempt, failure: Failure, entry: Entry) -> Result<bool, Error> {
-        self.write(move |connection| count(connection, &attempt, failure, &entry)).await
+        self.write(move |connection| count(connection, &attempt, (failure, Blame::Everywhere), &entry)).await
     }
 }
 
@@ -23,13 +32,16 @@ impl Store {
 pub(super) fn count(
     connection: &Connection,
     attempt: &Attempt,
-    failure: Failure,
+    (failure, blame): (Failure, Blame),
     entry: &Entry,
 ) -> Result<bool, Error> {
     let settings = rule::settings(connection)?;
     let source = source_key(attempt.source);
     let user = attempt.user.as_ref().map(User::as_str);
-    let mut scopes = vec![(Scope::Source, "", source.as_str())];
+    let mut scopes = Vec::new();
+    if blame == Blame::Everywhere {
+        scopes.push((Scope::Source, "", source.as_str()));
+    }
     let mut locked = false;
     if let Some(user) = user {
         scopes.push((Scope::Pair, user, source.as_str()));

@@ -61,6 +61,7 @@ pub use contact::{Confirmed, Contact, NewContact};
 pub use emergency::{OneTimeCode, Override};
 pub use enrolment::{Own, PendingEnrolment, Removal, Ticket, Waiting};
 pub use factor::{Change, ENROLLED, FACTORS_MAX, NewFactor};
+pub use failure::Blame;
 pub use hostcheck::Budget;
 pub use import::{ImportRow, Imported};
 pub use inspect::{Inspection, inspect};

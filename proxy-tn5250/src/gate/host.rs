@@ -249,7 +249,12 @@ impl Gate {
     ) -> Result<(), Close> {
         let found = {
             let content = telnet::unescape(&frame.wire);
-            survey(&parse(&content)?)
+            let record = parse(&content)?;
+            // The host opens no session, and says why: unless that is the password, it has judged none.
+            if record::startup(&record).is_some_and(|startup| !startup.is_success() && !startup.is_of_the_sign_on()) {
+                let _ = self.negotiation.take_guess();
+            }
+            survey(&record)
         };
         match found.kind {
             Kind::Light | Kind::Query => {

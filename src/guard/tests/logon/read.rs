@@ -124,3 +124,13 @@ async fn password_and_radius_code_in_one_line() {
     assert_eq!(ftp.bert(&format!("{PASSWORD}:{RADIUS_CODE}")).await, entered());
     assert_eq!((ftp.heard(), seen.load(Ordering::Relaxed)), (0, 1));
 }
+
+#[tokio::test]
+async fn an_app_s_code_needs_no_radius_server() {
+    let (ftp, seen) = Ftp::with_radius().await;
+    ftp.give_app("BERT").await;
+    assert_eq!(ftp.bert(PASSWORD).await, End::Asked);
+    let code = ftp.app(0).expose().clone();
+    assert_eq!(ftp.bert(&code).await, entered());
+    assert_eq!(seen.load(Ordering::Relaxed), 0, "nobody's telephone rang");
+}
