@@ -104,6 +104,12 @@ impl AlertKind {
         matches!(self, Self::ProviderDown | Self::NodeDown | Self::SinkDown)
     }
 
+    /// Whether only what operators do causes it: no noise that somebody makes may keep it back.
+    #[must_use]
+    pub const fn is_of_operators(self) -> bool {
+        matches!(self, Self::Emergency | Self::ProtectionLowered)
+    }
+
     /// Whether its number is bounded by what there is at a site, and not by what strangers or operators do.
     #[must_use]
     pub const fn is_of_the_site(self) -> bool {

@@ -15,7 +15,7 @@ use super::{Entry, Event, Outcome, neutral};
 /// What stands in the entry of a wrong passcode where the password was right, and operators are to know.
 pub const PASSWORD_KNOWN: &str = "whoever keyed it knows the password";
 /// The longest key, in characters.
-const KEY_MAX: usize = 160;
+pub const KEY_MAX: usize = 160;
 
 /// Something to be alerted of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,7 +240,11 @@ impl Raised {
     /// More of it, in lines, with times as `local` writes them.
     #[must_use]
     pub fn lines(&self, local: impl Fn(Timestamp) -> String) -> String {
-        let mut text = self.what.clone();
+        let mut text = match (&self.key, self.kind) {
+            // The subject of a mail may be cut.
+            (Some(key), AlertKind::ProtectionLowered) => format!("{key}; {}", self.what),
+            _ => self.what.clone(),
+        };
         // Writing into a string cannot fail.
         if self.key.is_some() {
             let _ = match (self.times, self.before) {
@@ -261,7 +265,13 @@ impl Raised {
     /// How the entry of the alert reads.
     #[must_use]
     pub fn entry(&self, node: &str, now: Timestamp) -> Entry {
-        let mut detail = format!("{}; {}", self.headline(), self.what);
+        // Each thing once: some of what happened is in the key.
+        let what = self.key.as_deref().and_then(|key| self.what.strip_prefix(key)).unwrap_or(&self.what);
+        let what = what.trim_start_matches([':', ';', ' ']);
+        let mut detail = self.headline();
+        if !what.is_empty() {
+            let _ = write!(detail, "; {what}");
+        }
         if self.times > 1 && self.key.is_some() {
             let _ = write!(detail, "; {} times", self.times);
         }
@@ -409,6 +419,16 @@ mod tests {
         ] {
             assert_eq!(is_rejection(&entry(event, outcome, reason, "")), counts, "{event:?} {reason}");
         }
+    }
+
+    #[test]
+    fn the_entry_of_an_alert_says_each_thing_once() {
+        let granted = entry(Event::Emergency, Outcome::Noted, "emergency-granted", "for 4 h");
+        let Sign { kind, key, what, at, about } = sign(&granted).unwrap();
+        let raised = Raised { kind, key: Some(key), what, at, times: 1, before: None, about };
+        let told = raised.entry("n", at).detail.unwrap();
+        assert_eq!(told, "emergency: override granted to ANNA; for 4 h");
+        assert!(raised.lines(|at| at.to_string()).starts_with("override granted to ANNA: for 4 h\n"));
     }
 
     #[test]
