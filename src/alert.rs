@@ -71,7 +71,8 @@ impl Watcher {
             return Ok(news.is_more);
         }
         let is_written = Arc::new(AtomicBool::new(true));
-        let looked = store.raise_alerts(node, now, writer(self.post.clone(), Arc::clone(&is_written))).await?;
+        let looked =
+            store.raise_alerts(node, now, news.lowered, writer(self.post.clone(), Arc::clone(&is_written))).await?;
         self.tell(&looked, is_written.load(Ordering::Relaxed));
         Ok(looked.is_more)
     }

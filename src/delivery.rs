@@ -353,21 +353,6 @@ impl Post {
         Ok(queued)
     }
 
-    /// Tells the operators of `event`; how many messages were queued.
-    ///
-    /// # Errors
-    /// Where they cannot be written or queued.
-    pub async fn tell_operators(&self, event: &str, detail: &str) -> Result<usize, Fault> {
-        if !self.has_operators() {
-            return Ok(0);
-        }
-        let stationery = self.0.store.stationery(None, None).await?;
-        let parcels = self.operators(Kind::Operator, &stationery, event, detail)?;
-        let queued = self.0.store.enqueue(parcels, None).await?;
-        self.wake();
-        Ok(queued)
-    }
-
     /// Whether there is an operator's address.
     #[must_use]
     pub fn has_operators(&self) -> bool {
@@ -380,10 +365,10 @@ impl Post {
     /// Where they cannot be written.
     pub fn alert(&self, stationery: &Stationery, raised: &Raised) -> Result<Vec<Parcel>, Fault> {
         let lines = raised.lines(|at| self.0.local(at));
-        self.operators(Kind::OperatorAlert, stationery, &raised.headline(), &lines)
+        self.operators(stationery, &raised.headline(), &lines)
     }
 
-    fn operators(&self, kind: Kind, stationery: &Stationery, event: &str, detail: &str) -> Result<Vec<Parcel>, Fault> {
+    fn operators(&self, stationery: &Stationery, event: &str, detail: &str) -> Result<Vec<Parcel>, Fault> {
         let inner = &*self.0;
         let writer = Writer { inner, stationery };
         let now = inner.system.now();
@@ -399,6 +384,7 @@ impl Post {
         let mut parcels = Vec::new();
         for address in &inner.operators {
             let letter = writer.mail(address.clone(), "operator", &values);
+            let kind = Kind::OperatorAlert;
             let head = Head { kind, user: "", contact: None, address, destination: &mask(address) };
             parcels.push(inner.parcel(head, inner.system.id()?, &letter, now, expires_at)?);
         }

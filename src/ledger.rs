@@ -235,7 +235,7 @@ fn write(
     let mut writer = Writer::new(BufWriter::new(file), reading.starts()?).map_err(failed)?;
     let filter = Filter { after: Some(reading.archived_through()?), ..Filter::default() };
     let mut trouble = None;
-    reading.each(&filter, |sealed| {
+    reading.every(&filter, |sealed| {
         if sealed.id > last {
             return Ok(false);
         }

@@ -27,12 +27,12 @@ use crate::audit::level::passes;
 use crate::audit::witness::{Testimony, Witnesses};
 use crate::audit::{Entry, Event, Outcome};
 use crate::config::{OpenSink, Sink, Target};
-use crate::store::{self, Store};
+use crate::store::{self, Backlog, Store};
 use crate::system::System;
 
 /// How many entries are passed on at a time.
 const BATCH: usize = 500;
-/// How many to a webhook, which answers each.
+/// How many to a webhook that gets more than alerts: it answers each.
 const WEBHOOK_BATCH: usize = 20;
 /// How often is looked for new entries.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -110,6 +110,7 @@ impl Sinks {
                 testimony: sink.required.and_then(|_| testimonies.next()),
                 taken,
                 sent: taken,
+                unreadable: Vec::new(),
                 outage: Outage::default(),
             };
             workers.spawn(worker.run(begin.clone(), stop.clone()));
@@ -150,6 +151,12 @@ impl Sinks {
     }
 }
 
+/// How many entries are passed on to a sink at a time.
+const fn batch(sink: &Sink) -> usize {
+    // Of most entries nothing goes to a sink for alerts.
+    if matches!(sink.target, Target::Webhook { .. }) && !sink.only_alerts { WEBHOOK_BATCH } else { BATCH }
+}
+
 /// Where a sink leads.
 #[derive(Debug)]
 enum Outlet {
@@ -181,6 +188,8 @@ struct Worker {
     taken: i64,
     /// What it was given.
     sent: i64,
+    /// What could not be read of that, and is not certain yet.
+    unreadable: Vec<i64>,
     outage: Outage,
 }
 
@@ -202,6 +211,7 @@ impl Worker {
     async fn take_up(&mut self) -> Result<(), store::Error> {
         self.taken = self.store.open_sink(self.sink.name.to_string()).await?;
         self.sent = self.taken;
+        self.unreadable.clear();
         Ok(())
     }
 
@@ -257,13 +267,14 @@ impl Worker {
 
     /// Passes on the next entries; whether there may be more.
     async fn round(&mut self) -> Result<bool, Error> {
-        let batch = if matches!(self.outlet, Outlet::Webhook(_)) { WEBHOOK_BATCH } else { BATCH };
-        let entries = self.store.queue(self.sent, batch).await?;
+        let batch = batch(&self.sink);
+        let Backlog { entries, through, unreadable } = self.store.queue(self.sent, batch).await?;
+        let is_full = entries.len().saturating_add(unreadable.len()) >= batch;
         // In an outage what waits is told by `failed`: what was sent may still come back.
         if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0) {
             testimony.waits_since(entries.first().map(|sealed| sealed.entry.at));
         }
-        let Some(last) = entries.last().map(|sealed| sealed.id) else {
+        let Some(last) = through else {
             self.settle().await?;
             if self.sent == self.taken {
                 self.recovered().await?;
@@ -292,12 +303,12 @@ impl Worker {
             }
         }
         self.sent = last;
+        self.unreadable.extend(unreadable);
         self.settle().await?;
-        if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0 && entries.len() < batch)
-        {
+        if let Some(testimony) = self.testimony.as_ref().filter(|_| self.outage.failures == 0 && !is_full) {
             testimony.waits_since(None);
         }
-        Ok(entries.len() == batch)
+        Ok(is_full)
     }
 
     /// Keeps what is certain by now.
@@ -312,10 +323,22 @@ impl Worker {
 
     async fn keep(&mut self, through: i64) -> Result<(), Error> {
         if through > self.taken {
-            self.store.pass_on(self.sink.name.to_string(), through).await?;
-            self.taken = through;
+            self.take(through).await?;
             self.recovered().await?;
         }
+        Ok(())
+    }
+
+    /// Has the store keep that everything up to `through` was taken, but what could not be read.
+    async fn take(&mut self, through: i64) -> Result<(), store::Error> {
+        let lost = self.unreadable.iter().filter(|id| **id <= through).count();
+        let told = (lost > 0).then(|| {
+            let what = format!("sink {} never got {lost} entries, which this program cannot read", self.sink.name);
+            Entry::new(self.system.now(), &self.node, Event::SinkLost, Outcome::Failed).detail(&what)
+        });
+        self.store.pass_on(self.sink.name.to_string(), through, lost, told).await?;
+        self.unreadable.retain(|id| *id > through);
+        self.taken = through;
         Ok(())
     }
 
@@ -326,15 +349,18 @@ impl Worker {
             Outlet::Webhook(outlet) => {
                 // What it took before it failed it need not take again. Where the store does not keep that, it will.
                 let certain = outlet.certain().unwrap_or(self.taken);
-                if certain > self.taken && self.store.pass_on(self.sink.name.to_string(), certain).await.is_ok() {
-                    self.taken = certain;
+                if certain > self.taken
+                    && let Err(error) = self.take(certain).await
+                {
+                    tracing::warn!(sink = %self.sink.name, %error, "how far a sink of the audit is was not kept");
                 }
             }
         }
         self.sent = self.taken;
+        self.unreadable.clear();
         // From the oldest entry that is not certain: it may have been sent, but who knows.
-        if let (Some(testimony), Ok(entries)) = (&self.testimony, self.store.queue(self.sent, 1).await) {
-            testimony.waits_since(entries.first().map(|sealed| sealed.entry.at));
+        if let (Some(testimony), Ok(queue)) = (&self.testimony, self.store.queue(self.sent, 1).await) {
+            testimony.waits_since(queue.entries.first().map(|sealed| sealed.entry.at));
         }
         self.outage.failures = self.outage.failures.saturating_add(1);
         let failures = self.outage.failures;

@@ -19,6 +19,10 @@ pub enum AlertKind {
     Emergency,
     /// A change of the rules protects less than before.
     ProtectionLowered,
+    /// What somebody enrolled waits for an operator's approval.
+    EnrolmentWaits,
+    /// Of messages nobody knows whether they arrived, and they are not sent again.
+    MessagesLost,
     /// A mail relay or SMS provider fails.
     ProviderDown,
     /// It works again.
@@ -39,13 +43,15 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Rejections,
         Self::Lockout,
         Self::CodeBombing,
         Self::PasswordKnown,
         Self::Emergency,
         Self::ProtectionLowered,
+        Self::EnrolmentWaits,
+        Self::MessagesLost,
         Self::ProviderDown,
         Self::ProviderUp,
         Self::NodeDown,
@@ -66,6 +72,8 @@ impl AlertKind {
             Self::PasswordKnown => "password-known",
             Self::Emergency => "emergency",
             Self::ProtectionLowered => "protection-lowered",
+            Self::EnrolmentWaits => "enrolment-waits",
+            Self::MessagesLost => "messages-lost",
             Self::ProviderDown => "provider-down",
             Self::ProviderUp => "provider-up",
             Self::NodeDown => "node-down",
@@ -90,6 +98,8 @@ impl AlertKind {
             | Self::PasswordKnown
             | Self::Emergency
             | Self::ProtectionLowered
+            | Self::EnrolmentWaits
+            | Self::MessagesLost
             | Self::ProviderDown
             | Self::NodeDown
             | Self::SinkDown
@@ -104,10 +114,16 @@ impl AlertKind {
         matches!(self, Self::ProviderDown | Self::NodeDown | Self::SinkDown)
     }
 
+    /// Whether only what operators do causes it: no noise that somebody makes may keep it back.
+    #[must_use]
+    pub const fn is_of_operators(self) -> bool {
+        matches!(self, Self::Emergency | Self::ProtectionLowered)
+    }
+
     /// Whether its number is bounded by what there is at a site, and not by what strangers or operators do.
     #[must_use]
     pub const fn is_of_the_site(self) -> bool {
-        self.lasts() || self.ends().is_some() || matches!(self, Self::SinkLost | Self::Test)
+        self.lasts() || self.ends().is_some() || matches!(self, Self::MessagesLost | Self::SinkLost | Self::Test)
     }
 }
 
@@ -131,7 +147,7 @@ pub struct Muted(u16);
 
 impl Muted {
     /// What can be named.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 12] = [
         "rejections",
         "lockout",
         "code-bombing",
@@ -142,6 +158,8 @@ impl Muted {
         "node-down",
         "sink-down",
         "sink-lost",
+        "enrolment-waits",
+        "messages-lost",
     ];
     /// The word for nothing.
     const NONE: &'static str = "none";

@@ -441,15 +441,15 @@ settings! {
         "Whoever has a stolen password often tries no more than once; raise it where typing errors make too many messages.";
     alert_rejections "alert.rejections" "rejections" 1..=10000 default 10:
         "How many refusals of one source address, or of one user, within alert.window raise an alert: of sign-ons, passcodes, connections, and passwords that the host refused.",
-        "Three sign-ons that go wrong from beginning to end; a site behind one address may need more. 1 tells of every refusal.";
+        "Three sign-ons that go wrong from beginning to end; a site behind one address may need more. With 1 the first refusal is told at once, and those after it as alert.pause says.";
     alert_window "alert.window" "minutes" 1..=60 default 10:
         "The time over which alert.rejections counts, to a thirtieth of it.",
         "Like send.window; who guesses more slowly meets the lockout.";
     alert_pause "alert.pause" "minutes" 1..=1440 default 30:
-        "How long an alert of the same kind about the same user, address or thing is not raised again; what happens meanwhile is counted, and told when it is over. For outages it is ten minutes at most.",
+        "How long an alert of the same kind about the same user, address or thing is not raised again; what happens meanwhile is counted, and told when it is over. For outages and emergencies it is ten minutes at most; protection-lowered has none.",
         "An attack that goes on is told of twice an hour, not with each try.";
     alert_most "alert.most" "alerts" 1..=1000 default 5:
-        "How many alerts of one kind are raised within alert.pause; what is beyond that comes in one alert that sums it up. Outages are not counted.",
+        "How many alerts of one kind are raised within alert.pause; what is beyond that comes in one alert that sums it up. Outages, emergencies and protection-lowered are not counted: each is told.",
         "Whoever attacks from a thousand addresses must not bury what matters under a thousand mails.";
     alert_node_minutes "alert.node-minutes" "minutes" 1..=1440 default 5:
         "After how long without a sign of life a node that did not stop by itself is said to be down; another node on the same store says so.",

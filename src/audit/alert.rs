@@ -14,8 +14,12 @@ use super::{Entry, Event, Outcome, neutral};
 
 /// What stands in the entry of a wrong passcode where the password was right, and operators are to know.
 pub const PASSWORD_KNOWN: &str = "whoever keyed it knows the password";
+/// The reason in the entry of what somebody enrolled that waits for an approval.
+pub const ENROLMENT_WAITS: &str = "enrolment-waits";
+/// The reason in the entry of messages whose worker ended.
+pub const MESSAGES_LOST: &str = "messages-lost";
 /// The longest key, in characters.
-const KEY_MAX: usize = 160;
+pub const KEY_MAX: usize = 160;
 
 /// Something to be alerted of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +180,13 @@ pub fn sign(entry: &Entry) -> Option<Sign> {
             let which = if whose.is_empty() { format!(": {detail}") } else { whose.clone() };
             found(AlertKind::Emergency, format!("{what}{which}"), format!("{what}{whose}: {detail}"))
         }
+        // Each refusal while it waits is a `Denied` one.
+        Event::Enrolment if reason == ENROLMENT_WAITS && entry.outcome == Outcome::Noted => {
+            found(AlertKind::EnrolmentWaits, format!("user {}", user()), format!("{detail}, from {}", source()))
+        }
+        Event::Delivery if reason == MESSAGES_LOST => {
+            found(AlertKind::MessagesLost, format!("messages of {node}"), detail.to_owned())
+        }
         Event::Provider => {
             let kind = if reason == "provider-down" { AlertKind::ProviderDown } else { AlertKind::ProviderUp };
             let provider = detail.rsplit_once(": ").map_or(detail, |(provider, _)| provider);
@@ -229,6 +240,8 @@ impl Raised {
             AlertKind::PasswordKnown => format!("right password, wrong passcode: {key}"),
             AlertKind::Emergency => format!("emergency: {key}"),
             AlertKind::ProtectionLowered => format!("protection lowered: {key}"),
+            AlertKind::EnrolmentWaits => format!("an enrolment waits for approval: {key}"),
+            AlertKind::MessagesLost => format!("may be lost: {key}"),
             AlertKind::ProviderDown | AlertKind::NodeDown | AlertKind::SinkDown => format!("{key} is down"),
             AlertKind::ProviderUp | AlertKind::SinkUp => format!("{key} works again"),
             AlertKind::NodeUp => format!("{key} is up again"),
@@ -240,7 +253,11 @@ impl Raised {
     /// More of it, in lines, with times as `local` writes them.
     #[must_use]
     pub fn lines(&self, local: impl Fn(Timestamp) -> String) -> String {
-        let mut text = self.what.clone();
+        let mut text = match (&self.key, self.kind) {
+            // The subject of a mail may be cut.
+            (Some(key), AlertKind::ProtectionLowered) => format!("{key}; {}", self.what),
+            _ => self.what.clone(),
+        };
         // Writing into a string cannot fail.
         if self.key.is_some() {
             let _ = match (self.times, self.before) {
@@ -261,7 +278,13 @@ impl Raised {
     /// How the entry of the alert reads.
     #[must_use]
     pub fn entry(&self, node: &str, now: Timestamp) -> Entry {
-        let mut detail = format!("{}; {}", self.headline(), self.what);
+        // Each thing once: some of what happened is in the key.
+        let what = self.key.as_deref().and_then(|key| self.what.strip_prefix(key)).unwrap_or(&self.what);
+        let what = what.trim_start_matches([':', ';', ' ']);
+        let mut detail = self.headline();
+        if !what.is_empty() {
+            let _ = write!(detail, "; {what}");
+        }
         if self.times > 1 && self.key.is_some() {
             let _ = write!(detail, "; {} times", self.times);
         }
@@ -283,6 +306,8 @@ impl Raised {
                 "sallyport audit sinks tells more.".to_owned()
             }
             (AlertKind::ProtectionLowered, ..) => "sallyport rules history tells more.".to_owned(),
+            (AlertKind::EnrolmentWaits, ..) => "sallyport enrolment list tells more.".to_owned(),
+            (AlertKind::MessagesLost, ..) => "sallyport audit list --event delivery tells more.".to_owned(),
             (AlertKind::Test, ..) => "There is nothing you have to do.".to_owned(),
             _ if self.key.is_none() => "sallyport alert list tells more.".to_owned(),
             (AlertKind::Emergency, ..) => "sallyport emergency list tells more.".to_owned(),
@@ -302,6 +327,8 @@ const fn plural(kind: AlertKind) -> &'static str {
         AlertKind::PasswordKnown => "right passwords with wrong passcodes",
         AlertKind::Emergency => "emergencies",
         AlertKind::ProtectionLowered => "changes that lower the protection",
+        AlertKind::EnrolmentWaits => "enrolments that wait for approval",
+        AlertKind::MessagesLost => "messages that may be lost",
         AlertKind::ProviderDown
         | AlertKind::ProviderUp
         | AlertKind::NodeDown
@@ -387,6 +414,9 @@ mod tests {
             ),
             (entry(Event::SinkUp, Noted, "", "sink siem: all"), Some(("sink-up", "sink siem on gate-1"))),
             (entry(Event::SinkLost, Failed, "", "sink siem never got 5 entries"), Some(("sink-lost", "sink siem"))),
+            (entry(Event::Enrolment, Noted, "enrolment-waits", "e-mail"), Some(("enrolment-waits", "user ANNA"))),
+            (entry(Event::Enrolment, Denied, "enrolment-waits", ""), None),
+            (entry(Event::Delivery, Failed, "messages-lost", "2"), Some(("messages-lost", "messages of gate-1"))),
             (entry(Event::Alert, Failed, "lockout", ""), None),
         ] {
             let found = sign(&entry);
@@ -409,6 +439,16 @@ mod tests {
         ] {
             assert_eq!(is_rejection(&entry(event, outcome, reason, "")), counts, "{event:?} {reason}");
         }
+    }
+
+    #[test]
+    fn the_entry_of_an_alert_says_each_thing_once() {
+        let granted = entry(Event::Emergency, Outcome::Noted, "emergency-granted", "for 4 h");
+        let Sign { kind, key, what, at, about } = sign(&granted).unwrap();
+        let raised = Raised { kind, key: Some(key), what, at, times: 1, before: None, about };
+        let told = raised.entry("n", at).detail.unwrap();
+        assert_eq!(told, "emergency: override granted to ANNA; for 4 h");
+        assert!(raised.lines(|at| at.to_string()).starts_with("override granted to ANNA: for 4 h\n"));
     }
 
     #[test]

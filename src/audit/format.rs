@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use policy::Service;
+use policy::{Logging, Service};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Event, Outcome, Sealed, neutral};
@@ -163,6 +163,7 @@ fn fields(sealed: &Sealed) -> Vec<(&'static str, String)> {
         ("challenge", entry.challenge.clone()),
         ("connection", entry.connection.clone()),
         ("detail", entry.detail.clone()),
+        ("logging", entry.logging.map(|level| level.as_str().to_owned())),
     ];
     fields.extend(texts.into_iter().filter_map(|(name, text)| text.map(|text| (name, text))));
     fields.push(("hash", hash.to_string()));
@@ -238,6 +239,7 @@ fn cef(sealed: &Sealed) -> String {
         ("cs3", "factor", &entry.factor),
         ("cs4", "listener", &entry.listener),
         ("cs5", "hash", &Some(hash.to_string())),
+        ("cs6", "logging", &entry.logging.map(|level| level.as_str().to_owned())),
     ] {
         if let Some(value) = value {
             custom(&mut add, key, label, value);
@@ -276,7 +278,7 @@ fn leef(sealed: &Sealed) -> String {
 }
 
 /// The head of a CSV file.
-pub const CSV_HEAD: &str = "id,sequence,at,node,event,outcome,reason,user,source,port,service,host,listener,factor,rule,challenge,connection,detail,hash\r\n";
+pub const CSV_HEAD: &str = "id,sequence,at,node,event,outcome,reason,user,source,port,service,host,listener,factor,rule,challenge,connection,detail,logging,hash\r\n";
 
 /// A record of a CSV file, with its line end.
 #[must_use]
@@ -302,6 +304,7 @@ pub fn csv(sealed: &Sealed) -> String {
         text(&entry.challenge),
         text(&entry.connection),
         text(&entry.detail),
+        entry.logging.map(Logging::as_str).unwrap_or_default().to_owned(),
         hash.to_string(),
     ];
     let mut record = cells.map(|cell| csv_cell(&cell)).join(",");
@@ -366,7 +369,26 @@ mod tests {
         );
         let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &sealed, &SYSLOG)).unwrap();
         assert_eq!((&json["at"], &json["sequence"]), (&"2026-11-18T11:06:40.123Z".into(), &11.into()));
-        assert_eq!(CSV_HEAD.split(',').count(), 19);
+        assert_eq!(CSV_HEAD.split(',').count(), 20);
+    }
+
+    /// Whoever verifies the chain needs every column that is hashed.
+    #[test]
+    fn each_format_has_all_that_is_hashed() {
+        let plain = sealed("x");
+        let entry = Entry { logging: Some(policy::Logging::Rejected), ..plain.entry.clone() };
+        let sealed = Sealed { entry, ..plain };
+        assert!(syslog(Format::Rfc5424, &sealed, &SYSLOG).contains(" logging=\"rejected\""));
+        assert!(line(Format::Cef, &sealed, &SYSLOG).contains(" cs6Label=logging cs6=rejected"));
+        assert!(line(Format::Leef, &sealed, &SYSLOG).contains("\tlogging=rejected"));
+        let record = csv(&sealed);
+        let (head, cells): (Vec<_>, Vec<_>) =
+            (CSV_HEAD.trim_end().split(',').collect(), record.trim_end().split(',').collect());
+        let place = head.iter().position(|name| *name == "logging").unwrap();
+        assert_eq!((cells.len(), cells[place]), (head.len(), "rejected"));
+        for column in super::super::chain::COLUMNS {
+            assert!(head.contains(&column), "{column}");
+        }
     }
 
     #[test]

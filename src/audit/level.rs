@@ -2,6 +2,7 @@
 
 use policy::Logging;
 
+use super::alert::sign;
 use super::{Entry, Event, Outcome};
 
 /// Whether a receiver at `level` gets `entry`; `other` is the level of the entry's network or user, where they have one:
@@ -19,7 +20,7 @@ fn is_rejection(entry: &Entry) -> bool {
     matches!(entry.outcome, Outcome::Denied | Outcome::Observed)
 }
 
-/// What nobody can switch off: faults, attacks, lockouts, changes, and what concerns the gateway and the audit themselves.
+/// What nobody can switch off: faults, attacks, lockouts, changes, whatever operators are alerted of by one entry, and what concerns the gateway and the audit themselves.
 #[must_use]
 pub fn is_security(entry: &Entry) -> bool {
     let by_event = match entry.event {
@@ -55,6 +56,8 @@ pub fn is_security(entry: &Entry) -> bool {
     by_event
         || entry.outcome == Outcome::Failed
         || entry.reason.as_deref().is_some_and(|reason| reason.contains("locked"))
+        // Words are made of it only where there is something to tell.
+        || sign(entry).is_some()
 }
 
 #[cfg(test)]
@@ -65,6 +68,23 @@ mod tests {
 
     fn entry(event: Event, outcome: Outcome) -> Entry {
         Entry::new(Timestamp::UNIX_EPOCH, "node", event, outcome)
+    }
+
+    /// Whatever operators are alerted of.
+    #[test]
+    fn no_level_hides_what_is_told_of() {
+        let one_time = Some(policy::Factor::OneTime.as_str().to_owned());
+        let known = format!("2 tries left; {}", super::super::alert::PASSWORD_KNOWN);
+        for told in [
+            entry(Event::SignOn, Outcome::Allowed).reason("emergency-override"),
+            Entry { factor: one_time, ..entry(Event::Passcode, Outcome::Allowed).reason("passcode-right") },
+            entry(Event::Passcode, Outcome::Denied).reason("passcode-wrong").detail(&known),
+            entry(Event::PasscodeSent, Outcome::Denied).reason("send-budget-of-user"),
+        ] {
+            assert!(passes(Logging::None, None, &told) && is_security(&told), "{told:?}");
+        }
+        let wrong = entry(Event::Passcode, Outcome::Denied).reason("passcode-wrong").detail("2 tries left");
+        assert!(!passes(Logging::None, None, &wrong));
     }
 
     #[test]

@@ -39,7 +39,7 @@ enum Verb {
     /// List the newest alerts, the oldest of them first.
     List {
         /// Of this kind: rejections, lockout, code-bombing, password-known, emergency, protection-lowered, provider-down, provider-up,
-        /// node-down, node-up, sink-down, sink-up, sink-lost, test.
+        /// node-down, node-up, sink-down, sink-up, sink-lost, enrolment-waits, messages-lost, test.
         #[arg(long, value_parser = kind)]
         kind: Option<AlertKind>,
         /// About this user.

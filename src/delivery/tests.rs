@@ -195,13 +195,10 @@ async fn what_a_dead_worker_had_in_hand_is_not_sent_again() {
     assert_eq!(bench.post.outcome(&second, Duration::from_secs(10)).await.unwrap(), Outcome::Sent);
     assert_eq!(bench.state(&first).await, State::Unknown);
     assert!(bench.reasons(Event::PasscodeSent).await.contains(&"delivery-unknown".to_owned()));
-    relay.wait_for(2).await;
+    relay.wait_for(1).await;
     let mails = relay.mails();
     assert!(mails.iter().all(|mail| !mail.text.contains("111111")), "never again");
-    assert!(
-        mails.iter().any(|mail| mail.to == "ops@example.com" && mail.text.contains("may be lost")),
-        "operators know"
-    );
+    assert_eq!(bench.reasons(Event::Delivery).await, ["messages-lost"], "of which operators are alerted");
     // Another node's claim holds until its time is over.
     let third = bench.open(3, "333333").await;
     let claim = ("node2".to_owned(), "alive.1".to_owned());

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Fault, Post, place};
+use crate::audit::alert::MESSAGES_LOST;
 use crate::audit::{Entry, Event, Outcome};
 use crate::metrics;
 use crate::notify::{Couriers, Letter, Said};
@@ -271,16 +272,13 @@ impl Worker {
             "messages were under way when their worker ended; they are not sent again"
         );
         // An alarm about a lost alarm could go on for ever.
-        if lost.iter().any(|message| !matches!(message.kind, Kind::Operator | Kind::OperatorAlert))
-            && let Err(error) = self
-                .post
-                .tell_operators(
-                    "messages may be lost",
-                    &format!("whether they arrived is not known:\n{}", list.join("\n")),
-                )
-                .await
-        {
-            tracing::error!(%error, "operators were not told of lost messages");
+        if lost.iter().any(|message| !matches!(message.kind, Kind::Operator | Kind::OperatorAlert)) {
+            let inner = &self.post.0;
+            let entry = Entry::new(inner.system.now(), &inner.names.node, Event::Delivery, Outcome::Failed);
+            let what = format!("{} of which it is not known whether they arrived: {}", list.len(), list.join(", "));
+            if let Err(error) = inner.store.append(entry.reason(MESSAGES_LOST).detail(&what)).await {
+                tracing::error!(%error, "operators were not told of lost messages");
+            }
         }
     }
 }

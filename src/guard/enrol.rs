@@ -27,6 +27,7 @@ use super::challenge::{Case, Facts, names};
 use super::proof::{Name, Proof};
 use super::talk::{Step, Talk};
 use super::{Fault, Inner, refuse};
+use crate::audit::alert::ENROLMENT_WAITS;
 use crate::audit::{Entry, Event, Outcome};
 use crate::delivery::{self, Change};
 use crate::factor::{Given, Judgement, Parameters, totp};
@@ -462,13 +463,8 @@ impl Inner {
         }
         self.talks.end(&case.peer.connection);
         if waits {
-            if let Err(error) = self
-                .post
-                .tell_operators("an enrolment waits for approval", &format!("{}: {}", case.user, factor.words()))
-                .await
-            {
-                tracing::error!(%error, "operators were not told of an enrolment");
-            }
+            // Operators are alerted of it.
+            self.note_enrolment(case, Outcome::Noted, ENROLMENT_WAITS, factor.words()).await?;
             return Ok(refuse(Notice::Waiting));
         }
         let entry = self.entry_of(case.peer, case.attempt, Event::SignOn, Outcome::Allowed).reason("enrolled");

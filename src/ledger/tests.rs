@@ -69,7 +69,7 @@ async fn entries_leave_for_an_archive_and_the_audit_stays_whole() {
     ledger.store.open_sink("siem".to_owned()).await.unwrap();
     append(&ledger, 2_500).await;
     ledger.checkpoint().await.unwrap();
-    ledger.store.pass_on("siem".to_owned(), 2_400).await.unwrap();
+    ledger.store.pass_on("siem".to_owned(), 2_400, 0, None).await.unwrap();
     system.pass(86_400);
     append(&ledger, 10).await;
     let before = system.now();

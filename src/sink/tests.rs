@@ -407,3 +407,63 @@ async fn a_sink_for_alerts_gets_nothing_else() {
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!((text.lines().count(), text.contains("\"event\":\"alert\"")), (1, true), "{text}");
 }
+
+/// What this program cannot read (a newer one wrote it) stops no sink, and is counted and told of.
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_left_out_and_told_of() {
+    let site = Site::new().await;
+    let all = sink("all", Target::File(site.folder.path("all.jsonl")));
+    let (sinks, _) = site.start(std::slice::from_ref(&all)).await;
+    site.append(0..2).await;
+    site.passed_on("all").await;
+    sinks.stop().await;
+    let connection = rusqlite::Connection::open(site.folder.path("store.db")).unwrap();
+    for (event, node) in [("'from-the-future'", "'gate-9'"), ("'sign-on'", "x'ff'")] {
+        let strict = connection.execute(
+            &format!(
+                "INSERT INTO audit (at, node, event, outcome, sequence, hash) VALUES (1, CAST({node} AS TEXT), {event}, 'noted', 1, zeroblob(32))"
+            ),
+            [],
+        );
+        strict.unwrap();
+    }
+    site.append(2..4).await;
+    let (sinks, _) = site.start(std::slice::from_ref(&all)).await;
+    site.passed_on("all").await;
+    let lost = async || {
+        let filter = Filter { event: Some(Event::SinkLost), ..Filter::default() };
+        site.store.entries(filter, 9).await.unwrap()
+    };
+    site.until(async || !lost().await.is_empty()).await;
+    site.passed_on("all").await;
+    sinks.stop().await;
+    let text = fs::read_to_string(site.folder.path("all.jsonl")).unwrap();
+    for number in 0..4 {
+        assert!(text.contains(&format!("number {number}\"")), "{text}");
+    }
+    let state = site.store.sinks().await.unwrap();
+    assert_eq!((state[0].waiting, state[0].lost), (0, 2));
+    let lost = lost().await;
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    let detail = lost[0].entry.detail.as_deref().unwrap();
+    assert!(detail.starts_with("sink all never got 2 entries"), "{detail}");
+    // Who reads the audit for something else goes on as well.
+    let path = site.folder.path("store.db");
+    let reading = crate::store::Reading::open(&path).unwrap();
+    let mut seen = 0;
+    reading
+        .each(&Filter::default(), |_| {
+            seen += 1;
+            Ok(true)
+        })
+        .unwrap();
+    assert_eq!(seen, 5);
+}
+
+/// One look for many entries that are not for it.
+#[tokio::test]
+async fn a_webhook_for_alerts_is_past_others_at_once() {
+    assert_eq!(batch(&webhook(1)), BATCH);
+    assert_eq!(batch(&Sink { only_alerts: false, ..webhook(1) }), WEBHOOK_BATCH);
+    assert_eq!(batch(&sink("s", receiver(1))), BATCH);
+}

@@ -69,7 +69,9 @@ impl Outlet {
             Some(client) => client.clone(),
             None => self.client.insert(client(&self.open)?).clone(),
         };
-        let url: Url = self.url.expose().parse().map_err(|_| Error::Http("the address is none".to_owned()))?;
+        let url: Url = self.url.expose().parse().map_err(|_| {
+            Error::Http("`webhook` in the configuration is no address of the form https://name/path".to_owned())
+        })?;
         let timestamp = self.system.now().as_second().to_string();
         let mut request = client.post(url).header("Content-Type", "application/json");
         request = request.header("Sallyport-Timestamp", &timestamp);

@@ -9,7 +9,11 @@
 //! Invariants: one transaction looks, decides, moves the cursor, writes the entry and queues the mail. So of several nodes on one
 //! store one raises an alert, and whoever dies in between has done nothing. Ids of entries are given under the write lock, in the
 //! order of commits: nothing appears behind the cursor later. How much is raised is bounded: by the pause for each key, and for
-//! each kind that strangers can cause by a number, beyond which a sum is told.
+//! each kind that strangers can cause by a number, beyond which a sum is told. What operators do to the protection has neither: no
+//! noise made before keeps it back. How much is kept is bounded as well, so that no flood makes a transaction long; and what takes
+//! long by itself, comparing versions of the rules, is done before the lock is taken.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use policy::{AlertKind, Settings};
@@ -18,18 +22,23 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::message::stationery;
 use super::{Error, Parcel, Stationery, Store, audit, millis, outbox, rule, sender, source_key, timestamp};
 use crate::audit::Entry;
-use crate::audit::alert::{About, Raised, Sign, is_rejection, sign};
-use crate::rulebook::{self, Rulebook};
+use crate::audit::alert::{About, KEY_MAX, Raised, Sign, is_rejection, sign};
+use crate::rulebook::{self, Laid, Rulebook};
 
 /// How many entries are looked at in one transaction: others wait no longer than that takes.
 const BATCH: i64 = 1_000;
 /// How far the cursor may be behind entries that tell nothing.
 const BEHIND_MAX: i64 = 1_000;
-/// How many versions of the rules are looked at in one transaction.
+/// How many versions of the rules are compared at a time.
 const VERSIONS: i64 = 20;
+/// With how much text, in bytes; two in any case.
+const VERSIONS_TEXT: usize = 4 << 20;
 /// Into how many slots the window of refusals is cut.
 const SLOTS: i64 = 30;
-/// The longest pause of what is an outage: another one must not be kept from those who mend it.
+/// How many users, addresses or things of a kind that strangers can cause are kept at most until they are told; of registered users twice
+/// as many. What is beyond is only counted.
+const KEPT: i64 = 1_000;
+/// The longest pause of what is an outage, or an emergency: another one must not be kept from those who mend it.
 const OUTAGE_PAUSE: i64 = 10 * 60_000;
 /// How many of those that are summed up are named.
 const NAMED: i64 = 20;
@@ -37,7 +46,7 @@ const NAMED: i64 = 20;
 const MINUTE: i64 = 60_000;
 
 /// What there is to look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
     /// The last entry that was seen.
     pub through: i64,
@@ -45,6 +54,18 @@ pub struct News {
     pub is_any: bool,
     /// Whether there may be more entries to look at.
     pub is_more: bool,
+    /// What the rules say less than before, where there are new versions of them.
+    pub lowered: Option<Lowered>,
+}
+
+/// What changes of the rules took away of the protection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lowered {
+    /// Behind this version: what was found counts as long as that is the last one that was looked at.
+    from: i64,
+    /// Up to this version.
+    through: i64,
+    signs: Vec<Sign>,
 }
 
 /// What was raised.
@@ -79,17 +100,20 @@ impl Store {
             let settings = rule::settings(connection)?;
             let (cursor, version) = cursor(connection)?;
             let (entries, through) = audit::batch(connection, cursor.max(after), BATCH)?;
+            let lowered =
+                if newest_version(connection)? > version { Some(lowered(connection, version)?) } else { None };
             let is_any = entries.iter().any(|entry| is_rejection(entry) || sign(entry).is_some())
                 || through.saturating_sub(cursor) >= BEHIND_MAX
-                || newest_version(connection)? > version
+                || lowered.is_some()
                 || !nodes(connection, &node, now, &settings)?.is_empty()
                 || !due(connection, millis(now), &settings)?.is_empty();
-            Ok(News { through, is_any, is_more: i64::try_from(entries.len()).unwrap_or(0) >= BATCH })
+            Ok(News { through, is_any, is_more: i64::try_from(entries.len()).unwrap_or(0) >= BATCH, lowered })
         })
         .await
     }
 
-    /// Looks at what is new, and raises what is due: writes its entry for `node`, and queues what `write` makes of it.
+    /// Looks at what is new, and raises what is due: writes its entry for `node`, and queues what `write` makes of it. `lowered` is what
+    /// [`Self::alert_news`] found of the rules; without it, or where another node was faster, they are left for the next look.
     ///
     /// # Errors
     /// Where the store does not answer; nothing was looked at then.
@@ -97,11 +121,12 @@ impl Store {
         &self,
         node: String,
         now: Timestamp,
+        lowered: Option<Lowered>,
         mut write: impl FnMut(&Stationery, &Raised) -> Vec<Parcel> + Send + 'static,
     ) -> Result<Looked, Error> {
         self.write(move |connection| {
             let settings = rule::settings(connection)?;
-            let is_more = look(connection, &node, now, &settings)?;
+            let is_more = look(connection, &node, now, &settings, lowered.as_ref())?;
             let mut raised = Vec::new();
             for kind in due(connection, millis(now), &settings)? {
                 take(connection, kind, millis(now), &settings, &mut raised)?;
@@ -178,13 +203,20 @@ fn kind(text: &str) -> Result<AlertKind, Error> {
 }
 
 /// Looks at what is new, notes it, and moves the cursor; whether there is more.
-fn look(connection: &Connection, node: &str, now: Timestamp, settings: &Settings) -> Result<bool, Error> {
+fn look(
+    connection: &Connection,
+    node: &str,
+    now: Timestamp,
+    settings: &Settings,
+    lowered: Option<&Lowered>,
+) -> Result<bool, Error> {
     let (before, version) = cursor(connection)?;
     let (entries, through) = audit::batch(connection, before, BATCH)?;
+    let mut room = Room::default();
     for entry in &entries {
         for sign in rejections(connection, entry, settings)?.into_iter().chain(sign(entry)) {
             if !settings.alert_muted.contains(sign.kind) {
-                note(connection, &sign, now)?;
+                note(connection, &sign, now, &mut room)?;
             }
         }
     }
@@ -193,12 +225,25 @@ fn look(connection: &Connection, node: &str, now: Timestamp, settings: &Settings
     connection
         .prepare_cached("DELETE FROM alert_rejections WHERE slot < ?1")?
         .execute([at.saturating_sub(window(settings)).saturating_sub(slot(settings).saturating_mul(2))])?;
-    let (lowered, latest) = lowered(connection, version)?;
-    for sign in lowered.iter().chain(&nodes(connection, node, now, settings)?) {
-        note(connection, sign, now)?;
+    let lowered = lowered.filter(|lowered| lowered.from == version);
+    let latest = lowered.map_or(version, |lowered| lowered.through);
+    let signs = lowered.map(|lowered| lowered.signs.as_slice()).unwrap_or_default();
+    for sign in signs.iter().chain(&nodes(connection, node, now, settings)?) {
+        note(connection, sign, now, &mut room)?;
+    }
+    // What waited when it was muted is not told when it no longer is.
+    for kind in AlertKind::ALL.into_iter().filter(|kind| is_muted(*kind, settings)) {
+        connection
+            .prepare_cached("UPDATE alerts SET pending = 0, missed = 0 WHERE kind = ?1 AND pending > 0")?
+            .execute([kind.as_str()])?;
     }
     connection.prepare_cached("UPDATE alert_cursor SET entry = ?1, version = ?2")?.execute([through, latest])?;
     Ok(i64::try_from(entries.len()).unwrap_or(0) >= BATCH || newest_version(connection)? > latest)
+}
+
+/// Whether what was found of `kind` is not told. What lowers the protection was judged by the rules before the change.
+fn is_muted(kind: AlertKind, settings: &Settings) -> bool {
+    kind != AlertKind::ProtectionLowered && settings.alert_muted.contains(kind)
 }
 
 fn window(settings: &Settings) -> i64 {
@@ -257,36 +302,45 @@ fn count(connection: &Connection, key: &str, at: i64, settings: &Settings) -> Re
         .query_row(params![key, oldest], |row| row.get(0))?)
 }
 
-/// What changes of the rules behind `version` took away of the protection; and the last version looked at. Whether that is muted is for
-/// the rules before the change to say, so that nobody mutes the alert of muting.
-fn lowered(connection: &Connection, version: i64) -> Result<(Vec<Sign>, i64), Error> {
+/// What changes of the rules behind `version` took away of the protection. Whether that is muted is for the rules before the change to
+/// say, so that nobody mutes the alert of muting.
+fn lowered(connection: &Connection, version: i64) -> Result<Lowered, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT number, at, operator, reason, rules FROM rule_versions WHERE number >= ?1 ORDER BY number LIMIT ?2",
     )?;
     let mut rows = statement.query([version, VERSIONS])?;
-    let (mut signs, mut latest, mut before) = (Vec::new(), version, None::<Rulebook>);
+    let mut found = Lowered { from: version, through: version, signs: Vec::new() };
+    let (mut before, mut length) = (None::<Laid>, 0_usize);
     while let Some(row) = rows.next()? {
-        latest = row.get(0)?;
+        let number: i64 = row.get(0)?;
         let text: String = row.get(4)?;
+        if found.through > version && length > VERSIONS_TEXT {
+            break;
+        }
+        length = length.saturating_add(text.len());
+        found.through = number;
         // What cannot be read cannot be compared; the guard refuses by itself where rules cannot be read.
-        let Ok(after) = Rulebook::parse(&text) else { continue };
-        if let Some(before) = before.replace(after.clone())
-            && let (Ok(old), Ok(new)) = (before.read(), after.read())
+        let Ok(after) = Rulebook::parse(&text).and_then(|book| book.read()) else { continue };
+        if let Some(old) = &before
             && !old.rules.settings.alert_muted.contains(AlertKind::ProtectionLowered)
         {
-            let lowered = rulebook::lowered(&old, &new);
+            let lowered = rulebook::lowered(old, &after);
             if let [first, rest @ ..] = lowered.as_slice() {
                 let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
                 let (by, reason): (String, String) = (row.get(2)?, row.get(3)?);
-                let named: Vec<_> = lowered.iter().take(8).map(String::as_str).collect();
-                let what =
-                    format!("{}{}; {reason} by {by}", named.join("; "), if rest.len() > 7 { "; ..." } else { "" });
-                let key = format!("{first}{more}");
-                signs.push(Sign::new(AlertKind::ProtectionLowered, &key, &what, timestamp(row.get(1)?)?));
+                // Each version is an alert of its own.
+                let key = format!("version {number}, {first}{more}");
+                let named = if key.chars().count() > KEY_MAX { lowered.as_slice() } else { rest };
+                let mut what: Vec<_> = named.iter().take(8).cloned().collect();
+                what.extend((named.len() > 8).then(|| "...".to_owned()));
+                what.push(format!("{reason} by {by}"));
+                let what = what.join("; ");
+                found.signs.push(Sign::new(AlertKind::ProtectionLowered, &key, &what, timestamp(row.get(1)?)?));
             }
         }
+        before = Some(after);
     }
-    Ok((signs, latest))
+    Ok(found)
 }
 
 /// Nodes that came to be silent without a word, or are heard of again. A node does not tell of its own silence: it would take a store
@@ -317,11 +371,58 @@ fn nodes(connection: &Connection, own: &str, now: Timestamp, settings: &Settings
     rows.filter_map(Result::transpose).collect()
 }
 
+/// How many of each kind wait, as far as it was counted.
+#[derive(Debug, Default)]
+struct Room(BTreeMap<AlertKind, i64>);
+
+impl Room {
+    /// Takes a place for `sign`; whether there was one.
+    fn take(&mut self, connection: &Connection, sign: &Sign) -> Result<bool, Error> {
+        let Sign { kind, key, .. } = sign;
+        if is_bounded_otherwise(*kind) {
+            return Ok(true);
+        }
+        let waits: bool = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM alerts WHERE kind = ?1 AND key = ?2 AND pending > 0)")?
+            .query_row([kind.as_str(), key], |row| row.get(0))?;
+        if waits {
+            return Ok(true);
+        }
+        let known = match self.0.get(kind) {
+            Some(count) => *count,
+            None => connection
+                .prepare_cached("SELECT count(*) FROM alerts WHERE kind = ?1 AND pending > 0")?
+                .query_row([kind.as_str()], |row| row.get(0))?,
+        };
+        let has_room = known < KEPT
+            || (known < KEPT.saturating_mul(2)
+                && connection
+                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1)")?
+                    .query_row([&sign.about.user], |row| row.get(0))?);
+        self.0.insert(*kind, known.saturating_add(i64::from(has_room)));
+        Ok(has_room)
+    }
+}
+
+/// Whether how many there are of a kind is bounded by what there is at a site, or by what operators do.
+const fn is_bounded_otherwise(kind: AlertKind) -> bool {
+    kind.is_of_the_site() || kind.is_of_operators()
+}
+
 /// Keeps a sign until it is told.
-fn note(connection: &Connection, sign: &Sign, now: Timestamp) -> Result<(), Error> {
+fn note(connection: &Connection, sign: &Sign, now: Timestamp, room: &mut Room) -> Result<(), Error> {
     if let Some(begun) = sign.kind.ends()
         && !end(connection, begun, &sign.key)?
     {
+        return Ok(());
+    }
+    if !room.take(connection, sign)? {
+        connection
+            .prepare_cached(
+                "INSERT INTO alerts (kind, key, pending, missed, seen_at, what) VALUES (?1, '', 0, 1, ?2, '')
+                 ON CONFLICT DO UPDATE SET missed = missed + 1, seen_at = excluded.seen_at",
+            )?
+            .execute(params![sign.kind.as_str(), millis(sign.at)])?;
         return Ok(());
     }
     // By the clock of whoever looks, as the time it is told at: those of nodes may differ.
@@ -385,13 +486,15 @@ fn due(connection: &Connection, now: i64, settings: &Settings) -> Result<Vec<Due
         .query_and_then([], |row| kind(&row.get::<_, String>(0)?))?
         .collect::<Result<Vec<_>, Error>>()?;
     let mut found = Vec::new();
-    for kind in kinds {
+    for kind in kinds.into_iter().filter(|kind| !is_muted(*kind, settings)) {
         let pause = i64::from(settings.alert_pause).saturating_mul(MINUTE);
-        let pause = match kind {
-            // It was told that it began: that is told less often.
-            kind if kind.ends().is_some() => 0,
-            kind if kind.lasts() => pause.min(OUTAGE_PAUSE),
-            _ => pause,
+        // The end of what was told is told; that is told less often. And whoever weakens the rules must not be able to make room for it first.
+        let pause = if kind.ends().is_some() || kind == AlertKind::ProtectionLowered {
+            0
+        } else if kind.lasts() || kind.is_of_operators() {
+            pause.min(OUTAGE_PAUSE)
+        } else {
+            pause
         };
         let since = now.saturating_sub(pause);
         let ripe: bool = connection
@@ -409,7 +512,7 @@ fn due(connection: &Connection, now: i64, settings: &Settings) -> Result<Vec<Due
                         (SELECT raised_at FROM alerts WHERE kind = ?1 AND key = '')",
             )?
             .query_row(params![kind.as_str(), since], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let most = if kind.is_of_the_site() { i64::MAX } else { i64::from(settings.alert_most) };
+        let most = if is_bounded_otherwise(kind) { i64::MAX } else { i64::from(settings.alert_most) };
         let room = most.saturating_sub(told).max(0);
         let sums_up = summed.is_none_or(|summed| summed <= since);
         if room > 0 || sums_up {
@@ -420,6 +523,8 @@ fn due(connection: &Connection, now: i64, settings: &Settings) -> Result<Vec<Due
 }
 
 const RIPE: &str = "kind = ?1 AND pending > 0 AND (raised_at IS NULL OR raised_at <= ?2)";
+/// Users whom the gateway knows before names that anybody may make up, and before addresses; then those that have waited longest.
+const FIRST: &str = "ORDER BY EXISTS (SELECT 1 FROM users WHERE users.name = alerts.user) DESC, seen_at, key LIMIT ?3";
 
 /// Takes what is due of one kind, as told at `now`.
 fn take(
@@ -431,7 +536,7 @@ fn take(
 ) -> Result<(), Error> {
     let Due { kind, since, room, sums_up } = due;
     let singles = connection
-        .prepare_cached(&format!("SELECT * FROM alerts WHERE {RIPE} ORDER BY seen_at, key LIMIT ?3"))?
+        .prepare_cached(&format!("SELECT * FROM alerts WHERE {RIPE} {FIRST}"))?
         .query_and_then(params![kind.as_str(), since, room], |row| single(kind, row))?
         .collect::<Result<Vec<_>, Error>>()?;
     let told = "UPDATE alerts SET raised_at = ?3, pending = 0, missed = 0";
@@ -448,12 +553,14 @@ fn take(
     }
     let (others, times, seen): (i64, i64, Option<i64>) = connection
         .prepare_cached(&format!(
-            "SELECT count(*), coalesce(sum(pending + missed), 0), max(seen_at) FROM alerts WHERE {RIPE}"
+            "SELECT count(*), coalesce(sum(pending + missed), 0)
+                    + coalesce((SELECT missed FROM alerts WHERE kind = ?1 AND key = ''), 0), max(seen_at)
+             FROM alerts WHERE {RIPE}"
         ))?
         .query_row(params![kind.as_str(), since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let Some(seen) = seen.filter(|_| others > 0) else { return Ok(()) };
     let mut keys = connection
-        .prepare_cached(&format!("SELECT key FROM alerts WHERE {RIPE} ORDER BY pending DESC, key LIMIT ?3"))?
+        .prepare_cached(&format!("SELECT key FROM alerts WHERE {RIPE} {FIRST}"))?
         .query_map(params![kind.as_str(), since, NAMED], |row| row.get(0))?
         .collect::<Result<Vec<String>, _>>()?;
     if others > NAMED {
@@ -465,11 +572,12 @@ fn take(
         settings.alert_pause,
         keys.join("; ")
     );
-    connection.prepare_cached(&format!("{told} WHERE {RIPE}"))?.execute(params![kind.as_str(), since, now])?;
+    // They have no pause of their own: the sum has one, and there is no room for one of them within it.
+    connection.prepare_cached(&format!("DELETE FROM alerts WHERE {RIPE}"))?.execute(params![kind.as_str(), since])?;
     connection
         .prepare_cached(
             "INSERT INTO alerts (kind, key, raised_at, pending, seen_at, what) VALUES (?1, '', ?2, 0, ?2, '')
-             ON CONFLICT DO UPDATE SET raised_at = excluded.raised_at, seen_at = excluded.seen_at",
+             ON CONFLICT DO UPDATE SET raised_at = excluded.raised_at, seen_at = excluded.seen_at, missed = 0",
         )?
         .execute(params![kind.as_str(), now])?;
     raised.push(Raised {

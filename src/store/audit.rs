@@ -30,8 +30,8 @@ use crate::audit::{Entry, Event, Outcome, Sealed};
 
 pub(super) use adopt::adopt;
 pub use archive::Stub;
-pub use cursor::SinkState;
 pub(super) use cursor::batch;
+pub use cursor::{Backlog, SinkState};
 pub use reading::{Part, Reading};
 
 /// Which entries are wanted: those that fit everything that is set.
@@ -83,7 +83,7 @@ impl Store {
     pub async fn entries(&self, filter: Filter, count: usize) -> Result<Vec<Sealed>, Error> {
         self.read(move |connection| {
             let mut lines = Vec::new();
-            each(connection, &filter, Order::NewestFirst, |line| {
+            each(connection, &filter, Order::NewestFirst, Unreadable::LeftOut, |line| {
                 lines.push(line);
                 Ok(lines.len() < count)
             })?;
@@ -236,11 +236,19 @@ enum Order {
     OldestFirst,
 }
 
+/// Whether what cannot be read is left out, or ends the reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unreadable {
+    LeftOut,
+    Fails,
+}
+
 /// Shows `look` the entries that fit `filter`, until it says that it has seen enough.
 fn each(
     connection: &Connection,
     filter: &Filter,
     order: Order,
+    unreadable: Unreadable,
     mut look: impl FnMut(Sealed) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let (sql, values) = query(filter, order);
@@ -253,11 +261,38 @@ fn each(
                 continue;
             }
         }
-        if !look(sealed(row)?)? {
+        let found = match unreadable {
+            Unreadable::Fails => sealed(row)?,
+            Unreadable::LeftOut => match readable(row)? {
+                Some(found) => found,
+                None => continue,
+            },
+        };
+        if !look(found)? {
             break;
         }
     }
     Ok(())
+}
+
+/// An entry; `None` where this program cannot read it, of which the log tells. One that another program wrote, or somebody by hand, must
+/// not keep all others from whoever needs them.
+fn readable(row: &Row<'_>) -> Result<Option<Sealed>, Error> {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    match sealed(row) {
+        Ok(sealed) => Ok(Some(sealed)),
+        Err(
+            error @ (Error::Unreadable(_)
+            | Error::Sqlite(
+                FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..),
+            )),
+        ) => {
+            let id: i64 = row.get("id")?;
+            tracing::warn!(id, %error, "an entry of the audit was left out");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The statement for `filter`. Only what is asked for stands in it, so that an index is found where there is one.

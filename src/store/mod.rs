@@ -54,7 +54,7 @@ use crate::metrics::{self, Call};
 use crate::system::Stopwatch;
 
 pub use alert::{AlertState, Looked, News};
-pub use audit::{Filter, Part, Reading, SinkState, Stub};
+pub use audit::{Backlog, Filter, Part, Reading, SinkState, Stub};
 pub use carrier::Carrier;
 pub use challenge::{Challenge, Consumed, End, Fate, Latest, NewChallenge, Opened, Proven, Sent, Take, Taken};
 pub use contact::{Confirmed, Contact, NewContact};

@@ -76,7 +76,7 @@ fn write(reading: &Reading, filter: &Filter, format: Shape, out: impl Write) -> 
         Shape::Json => b"[\n",
         Shape::Csv => CSV_HEAD.as_bytes(),
     })?;
-    reading.each(filter, |sealed| {
+    reading.every(filter, |sealed| {
         trouble = one(&mut out, format, &sealed, count == 0).err();
         count += 1;
         tell(count);

@@ -357,6 +357,9 @@ async fn what_waits_for_approval_lets_nobody_in() {
     refused(world.fill(&peer, "BERT", Enter, &[&code]).await, Notice::Refused);
     refused(world.sign_on(&peer, user("BERT")).await, Notice::Waiting);
     assert_eq!(world.last_reason(Event::SignOn).await, "enrolment-waits");
+    let told = world.entries(Event::Enrolment).await;
+    let told: Vec<_> = told.iter().filter_map(|sealed| crate::audit::alert::sign(&sealed.entry)).collect();
+    assert!(matches!(told.as_slice(), [sign] if sign.kind == policy::AlertKind::EnrolmentWaits), "once: {told:?}");
     let [waiting] = world.waiting().await.try_into().unwrap();
     // Nor does the one begun before enrol another one in its place.
     refused(world.fill(&other, "BERT", Enter, &["", "", "1"]).await, Notice::Waiting);

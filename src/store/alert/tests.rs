@@ -74,7 +74,8 @@ impl Site {
             if !news.is_any {
                 return found;
             }
-            let looked = store.raise_alerts(node.to_owned(), self.system.now(), mail(&self.system)).await.unwrap();
+            let looked =
+                store.raise_alerts(node.to_owned(), self.system.now(), news.lowered, mail(&self.system)).await.unwrap();
             assert_eq!(looked.mails, looked.raised.len());
             found.extend(looked.raised.iter().map(|raised| (raised.kind, raised.headline())));
             if !looked.is_more {
@@ -299,14 +300,19 @@ async fn what_lowers_the_protection_is_told_whatever_did_it() {
     assert_eq!(raised().await, [], "more is no less");
     site.set("enforcement", "observe").await;
     let lowered = AlertKind::ProtectionLowered;
-    assert_eq!(raised().await, [(lowered, "protection lowered: enforcement: enforce -> observe".to_owned())]);
-    assert!(site.told().await[0].contains("setting-changed by uid 0 (root)"), "{:?}", site.told().await);
+    assert_eq!(
+        raised().await,
+        [(lowered, "protection lowered: version 3, enforcement: enforce -> observe".to_owned())]
+    );
+    let told = site.told().await;
+    let expected = "protection lowered: version 3, enforcement: enforce -> observe; setting-changed by uid 0 (root)";
+    assert_eq!(told, [expected], "each thing once");
     site.set("enforcement", "enforce").await;
     let block: Block = "10.0.0.0/8".parse().unwrap();
     let network = Network::new(0, Service::Telnet, block, Treatment::Exempt);
     site.store.add_network(network, site.change("network-added")).await.unwrap();
     let found = raised().await;
-    assert_eq!(found, [(lowered, "protection lowered: network telnet from 10.0.0.0/8: exempt".to_owned())]);
+    assert_eq!(found, [(lowered, "protection lowered: version 5, network telnet from 10.0.0.0/8: exempt".to_owned())]);
     // A document as a whole.
     let (version, mut book) = site.store.version(None).await.unwrap();
     book.settings.insert("emergency.approval".to_owned(), "two".to_owned());
@@ -369,7 +375,7 @@ async fn what_could_not_be_raised_is_raised_later_and_nothing_of_it_stays() {
         .unwrap();
     let (node, now) = ("gate-1".to_owned(), site.system.now());
     // The entry stands before the mail: it goes with it.
-    site.store.raise_alerts(node, now, mail(&site.system)).await.unwrap_err();
+    site.store.raise_alerts(node, now, None, mail(&site.system)).await.unwrap_err();
     assert_eq!((site.told().await.len(), site.count("SELECT count(*) FROM alerts")), (0, 0));
     connection.execute_batch("DROP TRIGGER full").unwrap();
     assert_eq!(site.look().await.len(), 2);
@@ -426,4 +432,136 @@ async fn a_test_is_an_entry_and_a_mail() {
     assert!(matches!(found, Some(Whereabouts { .. })));
     assert_eq!(site.told().await, ["test of alerts; a try"]);
     assert_eq!(site.look().await, [""; 0], "no alert of an alert");
+}
+
+/// What only operators cause is never summed up, nor kept back because of what they caused before.
+#[tokio::test]
+async fn no_noise_before_it_hides_a_change_that_matters() {
+    let site = Site::new().await;
+    site.set("alert.pause", "1440").await;
+    site.set("alert.most", "1").await;
+    site.look().await;
+    for number in 0..8 {
+        let block: Block = format!("192.0.2.{number}").parse().unwrap();
+        let network = Network::new(0, Service::Telnet, block, Treatment::Exempt);
+        site.store.add_network(network, site.change("network-added")).await.unwrap();
+    }
+    assert_eq!(site.look().await.len(), 8);
+    for _ in 0..2 {
+        site.set("enforcement", "off").await;
+        let found = site.look().await;
+        assert!(found.len() == 1 && found[0].contains("enforcement: enforce -> off"), "{found:?}");
+        site.set("enforcement", "enforce").await;
+        assert_eq!(site.look().await, [""; 0]);
+    }
+    // And in one version: what stands first is what matters most.
+    let (version, mut book) = site.store.version(None).await.unwrap();
+    for number in 0..20 {
+        let block: Block = format!("198.51.100.{number}").parse().unwrap();
+        let network = Network::new(0, Service::Telnet, block, Treatment::Exempt);
+        book.networks.push(crate::rulebook::NetworkLine::of(&network));
+    }
+    book.settings.insert("alert.muted".to_owned(), "emergency".to_owned());
+    site.store.lay_down(book, version.number, site.change("rules-imported")).await.unwrap();
+    let found = site.look().await;
+    assert!(found.len() == 1 && found[0].contains("setting alert.muted: none -> emergency and 20 more"), "{found:?}");
+    // Emergencies: no number, and ten minutes at most.
+    site.set("alert.muted", "none").await;
+    site.look().await;
+    let grant = async |user: &str| {
+        let entry = site.entry(Event::Emergency, Outcome::Noted, "emergency-granted");
+        site.store.append(entry.user(user.parse::<User>().ok().as_ref())).await.unwrap();
+    };
+    for number in 0..9 {
+        grant(&format!("U{number}")).await;
+    }
+    assert_eq!(site.look().await.len(), 9);
+    grant("U3").await;
+    assert_eq!(site.look().await, [""; 0]);
+    site.system.pass(10 * 60);
+    assert_eq!(site.look().await, ["emergency: override granted to U3"]);
+}
+
+#[tokio::test]
+async fn a_flood_does_not_decide_who_is_named_in_a_sum() {
+    let site = Site::new().await;
+    site.store.add_user("ANNA".parse().unwrap(), false, String::new(), site.change("user-added")).await.unwrap();
+    let lock = async |user: &str| {
+        let entry = site.entry(Event::LockedOut, Outcome::Noted, "user-locked").detail("5 failures");
+        site.store.append(entry.user(user.parse::<User>().ok().as_ref())).await.unwrap();
+    };
+    for number in 0..5 {
+        lock(&format!("A{number}")).await;
+    }
+    assert_eq!(site.look().await.len(), 5);
+    site.system.pass(60);
+    // Names that nobody has, again and again, and at last a user.
+    for _ in 0..2 {
+        for number in 0..30 {
+            lock(&format!("X{number:02}")).await;
+        }
+    }
+    site.system.pass(1);
+    lock("ANNA").await;
+    site.look().await;
+    let sum = site.told().await.pop().unwrap();
+    assert!(sum.contains("61 times in all: user ANNA; user X00; user X01;"), "{sum}");
+}
+
+/// What strangers make up fills neither the store nor the time of a transaction.
+#[tokio::test]
+async fn a_flood_of_keys_is_bounded_and_counted() {
+    let site = Site::new().await;
+    let lock = |user: String| {
+        site.entry(Event::LockedOut, Outcome::Noted, "user-locked").detail("x").user(user.parse::<User>().ok().as_ref())
+    };
+    let connection = Connection::open(site.folder.path("store.db")).unwrap();
+    let mut room = Room::default();
+    for number in 0..4_000 {
+        let sign = sign(&lock(format!("X{number}"))).unwrap();
+        note(&connection, &sign, site.system.now(), &mut room).unwrap();
+    }
+    assert_eq!(site.count("SELECT count(*) FROM alerts WHERE pending > 0"), KEPT);
+    connection.execute("INSERT INTO users (name, created_at) VALUES ('ANNA', 0)", []).unwrap();
+    let sign = sign(&lock("ANNA".to_owned())).unwrap();
+    note(&connection, &sign, site.system.now(), &mut room).unwrap();
+    assert_eq!(site.count("SELECT count(*) FROM alerts WHERE pending > 0"), KEPT + 1, "a user is not crowded out");
+    let found = site.look().await;
+    assert_eq!((found.len(), found[0].as_str()), (6, "locked out: user ANNA"));
+    assert!(found[5].ends_with("more alerts: users or addresses locked out"), "{found:?}");
+    assert!(site.told().await.pop().unwrap().contains("3996 times in all"), "{:?}", site.told().await.pop());
+    assert!(site.count("SELECT count(*) FROM alerts") <= 6, "what was summed up is gone");
+    assert_eq!(site.look().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn muting_holds_for_what_waits() {
+    let site = Site::new().await;
+    site.refuse(10, "ANNA", "203.0.113.9").await;
+    assert_eq!(site.look().await.len(), 2);
+    site.refuse(5, "ANNA", "203.0.113.9").await;
+    assert_eq!(site.look().await, [""; 0]);
+    site.set("alert.muted", "rejections").await;
+    site.look().await;
+    site.system.pass(31 * 60);
+    assert_eq!(site.look().await, [""; 0]);
+    assert_eq!(site.store.alerts_waiting().await.unwrap(), []);
+    site.set("alert.muted", "none").await;
+    assert_eq!(site.look().await, [""; 0], "nor what was muted, later");
+}
+
+/// The comparison is made before the lock is taken, for one version; where another node was faster it is dropped.
+#[tokio::test]
+async fn a_comparison_counts_for_the_version_it_was_made_for() {
+    let site = Site::new().await;
+    site.set("enforcement", "off").await;
+    let now = site.system.now();
+    let news = async |node: &str| site.store.alert_news(node.to_owned(), 0, now).await.unwrap();
+    let (one, two) = (news("gate-1").await, news("gate-2").await);
+    let raise = async |node: &str, news: News| {
+        site.store.raise_alerts(node.to_owned(), now, news.lowered, mail(&site.system)).await.unwrap()
+    };
+    assert_eq!(raise("gate-1", one).await.raised.len(), 1);
+    assert_eq!(raise("gate-2", two).await.raised, []);
+    assert_eq!(site.told().await.len(), 1);
 }

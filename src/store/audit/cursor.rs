@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
-use super::{Error, Filter, Order, SELECT, append, each, newest, sealed};
+use super::{Error, SELECT, append, newest, readable};
 use crate::audit::{Entry, Sealed};
 use crate::store::{Store, timestamp};
 
@@ -19,6 +19,17 @@ pub struct SinkState {
     pub waiting: i64,
     /// How many left the store before it took them.
     pub lost: i64,
+}
+
+/// What waits for a sink.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// The entries, the oldest first.
+    pub entries: Vec<Sealed>,
+    /// The number of the last one, readable or not; `None`: nothing waits.
+    pub through: Option<i64>,
+    /// The numbers of those that this program cannot read.
+    pub unreadable: Vec<i64>,
 }
 
 impl Store {
@@ -38,34 +49,33 @@ impl Store {
         .await
     }
 
-    /// Keeps that the sink `name` took everything up to the entry of the number `through`.
+    /// Keeps that the sink `name` took everything up to the entry of the number `through`, but `lost` that could not be read, of which
+    /// `told` tells.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn pass_on(&self, name: String, through: i64) -> Result<(), Error> {
+    pub async fn pass_on(&self, name: String, through: i64, lost: usize, told: Option<Entry>) -> Result<(), Error> {
         self.write(move |connection| {
-            connection
-                .prepare_cached("UPDATE audit_sinks SET through = max(through, ?2) WHERE name = ?1")?
-                .execute((name, through))?;
-            Ok(())
+            let lost = i64::try_from(lost).unwrap_or(i64::MAX);
+            let moved = connection
+                .prepare_cached(
+                    "UPDATE audit_sinks SET through = ?2, lost = lost + ?3 WHERE name = ?1 AND through < ?2",
+                )?
+                .execute((name, through, lost))?;
+            match told.filter(|_| moved > 0) {
+                Some(entry) => append(connection, &entry),
+                None => Ok(()),
+            }
         })
         .await
     }
 
-    /// The next entries behind the number `after`, at most `count`.
+    /// The next entries behind the number `after`, at most `count`, those that cannot be read among them.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn queue(&self, after: i64, count: usize) -> Result<Vec<Sealed>, Error> {
-        self.read(move |connection| {
-            let mut lines = Vec::new();
-            each(connection, &Filter { after: Some(after), ..Filter::default() }, Order::OldestFirst, |line| {
-                lines.push(line);
-                Ok(lines.len() < count)
-            })?;
-            Ok(lines)
-        })
-        .await
+    pub async fn queue(&self, after: i64, count: usize) -> Result<Backlog, Error> {
+        self.read(move |connection| queue(connection, after, i64::try_from(count).unwrap_or(i64::MAX))).await
     }
 
     /// When the oldest entry was written that the sink `name` has not taken; `None`: it has taken all.
@@ -121,18 +131,23 @@ impl Store {
 /// At most `count` entries behind the number `after`, the oldest first, and the number of the last one. What this program cannot
 /// read is left out: whoever looks for what bears on security must not be stopped by one entry.
 pub(in crate::store) fn batch(connection: &Connection, after: i64, count: i64) -> Result<(Vec<Entry>, i64), Error> {
+    let Backlog { entries, through, .. } = queue(connection, after, count)?;
+    Ok((entries.into_iter().map(|sealed| sealed.entry).collect(), through.unwrap_or(after)))
+}
+
+fn queue(connection: &Connection, after: i64, count: i64) -> Result<Backlog, Error> {
     let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
     let mut rows = statement.query((after, count))?;
-    let (mut entries, mut last) = (Vec::new(), after);
+    let mut queue = Backlog::default();
     while let Some(row) = rows.next()? {
-        last = row.get("id")?;
-        match sealed(row) {
-            Ok(sealed) => entries.push(sealed.entry),
-            Err(error @ Error::Unreadable(_)) => tracing::warn!(id = last, %error, "an entry was not looked at"),
-            Err(error) => return Err(error),
+        let id = row.get("id")?;
+        queue.through = Some(id);
+        match readable(row)? {
+            Some(sealed) => queue.entries.push(sealed),
+            None => queue.unreadable.push(id),
         }
     }
-    Ok((entries, last))
+    Ok(queue)
 }
 
 /// Moves the cursors that stand before `through` there, and counts what their sinks lose: name and number.

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Error, Filter, Order, SELECT, archive, cells, each, hash, millis};
+use super::{Error, Filter, Order, SELECT, Unreadable, archive, cells, each, hash, millis};
 use crate::audit::Sealed;
 use crate::audit::chain::Head;
 use crate::audit::verify::{End, Report, Row, Verifier};
@@ -55,12 +55,21 @@ impl Reading {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Shows `look` the entries that fit `filter`, the oldest first, until it says that it has seen enough.
+    /// Shows `look` the entries that fit `filter`, the oldest first, until it says that it has seen enough. What cannot be read is left
+    /// out, and the log tells of it.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub fn each(&self, filter: &Filter, look: impl FnMut(Sealed) -> Result<bool, Error>) -> Result<(), Error> {
+        each(&self.0, filter, Order::OldestFirst, Unreadable::LeftOut, look)
+    }
+
+    /// Like [`Self::each`], for what has to be complete.
     ///
     /// # Errors
     /// Where the store does not answer, or an entry cannot be read.
-    pub fn each(&self, filter: &Filter, look: impl FnMut(Sealed) -> Result<bool, Error>) -> Result<(), Error> {
-        each(&self.0, filter, Order::OldestFirst, look)
+    pub fn every(&self, filter: &Filter, look: impl FnMut(Sealed) -> Result<bool, Error>) -> Result<(), Error> {
+        each(&self.0, filter, Order::OldestFirst, Unreadable::Fails, look)
     }
 
     /// What stands for entries that left, the oldest first.

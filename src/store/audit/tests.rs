@@ -293,6 +293,6 @@ async fn filters() {
     assert_eq!(count(Filter { until: Some(since), ..all() }).await, 41);
     let newest = store.entries(all(), 3).await.unwrap();
     assert_eq!(newest.iter().map(|sealed| sealed.id).collect::<Vec<_>>(), [42, 43, 44]);
-    let next: Vec<_> = store.queue(40, 2).await.unwrap().iter().map(|sealed| sealed.id).collect();
+    let next: Vec<_> = store.queue(40, 2).await.unwrap().entries.iter().map(|sealed| sealed.id).collect();
     assert_eq!(next, [41, 42]);
 }
