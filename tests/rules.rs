@@ -104,7 +104,7 @@ fn what_if_and_reports_of_nothing() {
     desk.prints("network add 10.20.0.0/16 exempt");
     let report = desk.json("what-if --since 1h --remove-network 1 --set repeat.minutes=5");
     assert_eq!((&report["attempts"], report["rules"].as_array().unwrap().len()), (&Value::from(0), 2));
-    assert_eq!(report["assumed"].as_array().unwrap().len(), 6);
+    assert_eq!(report["assumed"].as_array().unwrap().len(), 7);
     desk.fails("what-if --since 1h --remove-network 9", 3, "there is no network 9");
     desk.fails("what-if --since 1h --set repeat.minutes=721", 2, "repeat.minutes takes 0-720 minutes");
     desk.fails("what-if --since 1h --set repeat.minutes", 2, "expected NAME=VALUE");
@@ -176,6 +176,77 @@ fn files_are_imported_whole_or_not_at_all() {
     desk.fails("import users users.csv --verified", 2, "--verified is for contacts");
     desk.write("users.csv", "user,colour\n");
     desk.fails("import users users.csv", 2, "line 1, column 2 (colour): no column is called that");
+}
+
+#[test]
+fn a_host_is_one_however_it_is_written() {
+    let desk = Desk::new("rules-hosts");
+    let of = |mode: &str| format!("{{\"sallyport_rules\":1,\"modes\":[{mode}]}}");
+    desk.write("rules.json", &of("{\"host\":\"prod\",\"enforcement\":\"off\"}"));
+    assert!(desk.prints("rules import rules.json").contains("+ mode to PROD: off"));
+    desk.prints("mode set enforce --host PROD");
+    let modes = desk.json("mode list");
+    assert_eq!((modes.as_array().unwrap().len(), &modes[0]["mode"]), (2, &"enforce".into()), "{modes}");
+    let explained = desk.json("explain --user ANNA --from 203.0.113.9 --host PROD");
+    assert_ne!(explained["reason"], "enforcement-off");
+    desk.write(
+        "rules.json",
+        &of("{\"host\":\"prod\",\"enforcement\":\"off\"},{\"host\":\"PROD\",\"enforcement\":\"enforce\"}"),
+    );
+    desk.fails("rules import rules.json", 2, "stands there twice");
+    desk.prints("mode reset --host prod");
+    assert_eq!(desk.json("mode list").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_rule_is_one_however_it_is_written() {
+    let desk = Desk::new("rules-spelling");
+    desk.prints("network add 10.20.0.0/16 exempt --host PROD --days mon-fri");
+    let line = |host: &str, days: &str| {
+        format!(
+            "{{\"service\":\"telnet\",\"host\":\"{host}\",\"network\":\"10.20.0.0-10.20.255.255\",\"days\":\"{days}\",\"hours\":\"0:00-24:00\",\"treatment\":\"exempt\"}}"
+        )
+    };
+    let of = |lines: &[String]| format!("{{\"sallyport_rules\":1,\"networks\":[{}]}}", lines.join(","));
+    let (one, two) = (line("prod", "mon,tue,wed,thu,fri"), line("PROD", "mon-fri"));
+    desk.write("rules.json", &of(std::slice::from_ref(&one)));
+    assert!(desk.prints("rules import rules.json").contains("Nothing to change."));
+    assert!(desk.prints("what-if --since 1h --rules rules.json").contains("no different from those that are"));
+    desk.write("rules.json", &of(&[one, two]));
+    desk.fails("rules import rules.json", 2, "stands there twice");
+}
+
+#[test]
+fn a_host_that_left_the_configuration_does_not_stay_for_ever() {
+    let desk = Desk::new("rules-left");
+    desk.prints("mode set off --host TEST");
+    desk.prints("network add 10.20.0.0/16 deny --host TEST");
+    let config = desk.read("sallyport.toml");
+    desk.write("sallyport.toml", &config.replace("\"TEST\"", "\"NEW\""));
+    let check = desk.run("rules check");
+    let said = String::from_utf8(check.stdout).unwrap();
+    assert!(said.contains("there is no host TEST"), "{said}");
+    desk.prints("mode reset --host test");
+    assert_eq!(desk.json("mode list").as_array().unwrap().len(), 1);
+    desk.prints("network remove 1");
+    desk.fails("mode set off --host TEST", 3, "there is no host TEST");
+    desk.fails("mode reset --host TEST", 3, "there is no mode for that");
+    let rolled = desk.run("rules rollback 3");
+    let said = String::from_utf8(rolled.stderr).unwrap();
+    assert!(rolled.status.success() && said.contains("there is no host TEST"), "{said}");
+    assert_eq!(desk.json("network list").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_dry_run_promises_nothing_that_is_refused() {
+    let desk = Desk::new("rules-dry");
+    desk.prints("user add ANNA");
+    desk.prints("user always ANNA on");
+    desk.prints("user remove ANNA");
+    desk.fails_saying("rules rollback 2 --dry-run", 1, "not registered: ANNA");
+    desk.prints("network add 10.0.0.0/24 deny");
+    assert!(desk.prints("rules rollback 1 --dry-run").contains("1 changes; nothing was changed"));
+    assert_eq!(desk.json("network list").as_array().unwrap().len(), 1);
 }
 
 /// Signs [`USER`] on, whom nobody asks for a passcode.
