@@ -249,6 +249,67 @@ fn a_dry_run_promises_nothing_that_is_refused() {
     assert_eq!(desk.json("network list").as_array().unwrap().len(), 1);
 }
 
+#[test]
+fn an_import_leaves_alone_what_the_file_does_not_have() {
+    let desk = Desk::new("rules-keeps");
+    desk.prints("user add ANNA");
+    desk.prints("user always ANNA on");
+    desk.prints("user factors ANNA totp");
+    desk.prints("user enrolment ANNA off");
+    desk.write("overrides.csv", "user,repeat\nANNA,30\n");
+    desk.prints("import overrides overrides.csv");
+    let book: Value = serde_json::from_str(&desk.prints("rules export")).unwrap();
+    let expected = serde_json::json!({"always": true, "factors": "totp", "enrolment": false, "repeat": 30});
+    assert_eq!(book["users"]["ANNA"], expected);
+    // A column that is there and empty says the default.
+    desk.write("overrides.csv", "user,always,repeat\nANNA,,\n");
+    desk.prints("import overrides overrides.csv");
+    let book: Value = serde_json::from_str(&desk.prints("rules export")).unwrap();
+    assert_eq!(book["users"]["ANNA"], serde_json::json!({"factors": "totp", "enrolment": false}));
+}
+
+#[test]
+fn an_import_refuses_what_contradicts_what_is_there() {
+    let desk = Desk::new("rules-contradicts");
+    desk.prints("network add 10.20.0.0/16 exempt --host PROD --comment plant");
+    desk.write("networks.csv", "network,treatment,host,comment\n10.20.0.0/16,exempt,prod,plant\n");
+    assert!(desk.prints("import networks networks.csv").contains("0 added, 1 there already"));
+    desk.write("networks.csv", "network,treatment,host\n10.20.0.0/16,deny,PROD\n10.21.0.0/16,deny,\n");
+    let output = desk.run("import networks networks.csv");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("line 2: network 1 is there already, and says"), "{said}");
+    assert!(said.contains("exempt, comment plant"), "{said}");
+    assert_eq!(desk.json("network list").as_array().unwrap().len(), 1);
+
+    desk.prints("user add ANNA");
+    desk.write("users.csv", "user,always\nANNA,yes\n");
+    let output = desk.run("import users users.csv");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.code() == Some(1) && said.contains("line 2: user ANNA is there already, without always"),
+        "{said}"
+    );
+    desk.write("users.csv", "user\nANNA\n");
+    assert!(desk.prints("import users users.csv").contains("1 there already"));
+
+    desk.prints("contact add ANNA anna@example.com");
+    desk.write("contacts.csv", "user,address\nANNA,anna@example.com\n");
+    assert!(desk.prints("import contacts contacts.csv").contains("1 there already"));
+    let output = desk.run("import contacts contacts.csv --verified");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("is there already, not confirmed"), "{said}");
+
+    desk.write("networks.csv", "network,treatment,required\n10.30.0.0/16,exempt,Y\n");
+    let said = String::from_utf8(desk.run("import networks networks.csv").stdout).unwrap();
+    assert!(
+        said.contains("line 2, column 2 (treatment): `exempt`, and the column for required says challenge"),
+        "{said}"
+    );
+    // What ends by itself there would count for ever here.
+    desk.write("networks.csv", "network,treatment,expires\n10.30.0.0/16,exempt,2026-01-01\n");
+    desk.fails("import networks networks.csv", 2, "column 3 (expires): no column is called that");
+}
+
 /// Signs [`USER`] on, whom nobody asks for a passcode.
 fn signs_on(site: &Site) {
     site.block_on(async {
@@ -387,5 +448,74 @@ fn the_page_for_people_from_other_products_names_what_there_is() {
         }
     }
     assert!(seen > 45, "only {seen} names were looked at");
+    // What people look for: each has a row that says what does the same, or that nothing does yet.
+    let theirs: BTreeSet<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .filter_map(|line| line.split(" | ").next())
+        .flat_map(|cell| cell.split(|sign: char| !(sign.is_alphanumeric() || "*_@-/".contains(sign))))
+        .flat_map(|word| word.split('/'))
+        .collect();
+    for name in [
+        "PCSEC2FA",
+        "SN2FA",
+        "CHG2FAENV",
+        "STATUS",
+        "SELFENROLL",
+        "MAILJOBQ",
+        "WEBCENTRAL",
+        "WEBTIMEOUT",
+        "FTPTIMEOUT",
+        "FTP",
+        "WRK2FANET",
+        "WRK2FAUSR",
+        "WRK2FAOVR",
+        "WRK2FACEL",
+        "STR2FA",
+        "FADSTD",
+        "FAPASSL1",
+        "FATESTL1",
+        "SENDERID",
+        "SN2FAUSER",
+        "INSTSN2FA",
+        "PC2FA1CL",
+        "QDSIGNON",
+        "QDSIGNON2",
+        "QDDSSRC",
+        "CHGSBSD",
+        "WRKSRV",
+        "CHGMSGD",
+        "TCP120D",
+        "PCREVIEW",
+        "PCTESTR",
+        "ENDTCPSVR",
+        "STRTCPSVR",
+        "RSTLIB",
+        "SN2FA01PF",
+        "SN2FA99PF",
+        "WRKPTMA",
+        "PMASTRMON",
+        "PMAENDMON",
+        "WRKAUTL",
+        "PMAADMIN",
+        "PMAUSER",
+        "PTMALIB",
+        "PMASBS",
+        "PMAJOBQ",
+        "HSLOADMGR",
+        "HSWRKLOAD",
+        "QALWOBJRST",
+        "QALWUSRDMN",
+        "QVFOBJRST",
+        "QFRCCVNRST",
+        "WRKSPLF",
+        "BRMS",
+        "Deactivate",
+        "Emergency",
+    ] {
+        if !theirs.contains(name) {
+            let _ = writeln!(wrong, "no row for {name}");
+        }
+    }
     assert_eq!(wrong, "");
 }
