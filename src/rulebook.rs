@@ -13,6 +13,7 @@
 mod line;
 mod lowered;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::setting::Settings;
@@ -198,6 +199,11 @@ impl Rulebook {
     /// What these rules are as a document: `settings` are those that were set.
     #[must_use]
     pub fn of(settings: BTreeMap<String, String>, rules: &Rules, users: &BTreeMap<User, Override>) -> Self {
+        Self::all_of(settings, rules, users).merged()
+    }
+
+    /// The same, where several spellings of a host stay apart.
+    fn all_of(settings: BTreeMap<String, String>, rules: &Rules, users: &BTreeMap<User, Override>) -> Self {
         let mut book = Self {
             settings,
             modes: rules.modes.iter().map(ModeLine::of).collect(),
@@ -210,11 +216,23 @@ impl Rulebook {
                 .collect(),
             ..Self::default()
         };
-        // Several spellings of a host are one: the strictest counts.
-        book.modes.sort_by_key(|line| (line.place(), std::cmp::Reverse(line.strictness())));
-        book.modes.dedup_by_key(|line| line.place());
         book.modes.sort();
         book
+    }
+
+    /// Several spellings of a host are one: of rules for the same the one that counts stays.
+    fn merged(mut self) -> Self {
+        self.modes.sort_by_key(|line| (same(&line.key()), Reverse(line.strictness())));
+        self.modes.dedup_by_key(|line| same(&line.key()));
+        self.modes.sort();
+        let rank = |line: &NetworkLine| (Reverse(line.strictness()), line.number.unwrap_or(i64::MAX));
+        let mut first = BTreeMap::new();
+        for line in &self.networks {
+            let known = first.entry(same(&line.key())).or_insert_with(|| rank(line));
+            *known = rank(line).min(*known);
+        }
+        self.networks.retain(|line| first.get(&same(&line.key())) == Some(&rank(line)));
+        self
     }
 
     /// Reads a document that comes from elsewhere. However it is written, what is read is the one text for its rules.
@@ -222,9 +240,10 @@ impl Rulebook {
     /// # Errors
     /// Where it is none, says what no rule can, or has two rules for the same.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let (written, book) = Self::both(text)?;
-        written.is_numbered()?;
-        Self { modes: written.modes, ..book.clone() }.is_single()?;
+        let book = Self::written(text)?;
+        book.is_numbered()?;
+        let book = book.canonical()?;
+        book.is_single()?;
         Ok(book)
     }
 
@@ -233,25 +252,23 @@ impl Rulebook {
     /// # Errors
     /// Where it is none, or says what no rule can.
     pub fn kept(text: &str) -> Result<Self, Fault> {
-        Self::both(text).map(|(_, book)| book)
+        Self::written(text)?.canonical().map(Self::merged)
     }
 
-    /// A document as it is written, and as its rules are always written.
-    fn both(text: &str) -> Result<(Self, Self), Fault> {
+    /// A document as it is written.
+    fn written(text: &str) -> Result<Self, Fault> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let mut track = serde_path_to_error::Track::new();
         let book = Self::deserialize(serde_path_to_error::Deserializer::new(&mut reader, &mut track));
         let read = book.and_then(|book| reader.end().map(|()| book));
-        let book = read.map_err(|error| {
+        read.map_err(|error| {
             let path = track.path().to_string();
             // serde_json names the place by itself, at the end.
             let what = error.to_string();
             let what = what.split(" at line ").next().unwrap_or_default().to_owned();
             let place = if path == "." { String::new() } else { format!("{path}: ") };
             Fault::Form { line: error.line(), column: error.column(), place, what }
-        })?;
-        let one = book.canonical()?;
-        Ok((book, one))
+        })
     }
 
     /// The one way to write these rules.
@@ -262,7 +279,7 @@ impl Rulebook {
             let value = rules.settings.value(name);
             settings.insert(name.clone(), value.map_err(|error| Fault::value(format!("settings.{name}"), error))?);
         }
-        Ok(Self::of(settings, &rules, &users))
+        Ok(Self::all_of(settings, &rules, &users))
     }
 
     /// Has hosts be called what `name` calls them, whatever their case; those that it does not know are given back.
@@ -276,7 +293,7 @@ impl Rulebook {
                 None => _ = unknown.insert(host.clone()),
             }
         }
-        self.modes.sort();
+        *self = std::mem::take(self).merged();
         unknown
     }
 
@@ -531,6 +548,20 @@ mod tests {
             assert_eq!(error, "mode to prod: it stands there twice");
             let kept = Rulebook::kept(&of(one, two)).unwrap();
             assert_eq!(kept.modes.iter().map(|line| line.enforcement.as_str()).collect::<Vec<_>>(), ["enforce"]);
+        }
+        let line = |number: u8, host: &str, treatment: &str| {
+            format!(
+                r#"{{"number":{number},"service":"ftp","host":"{host}","network":"10.0.0.0/8","treatment":"{treatment}"}}"#
+            )
+        };
+        for lines in [
+            [line(1, "PROD", "exempt"), line(2, "prod", "deny"), line(3, "Prod", "deny")],
+            [line(3, "PROD", "deny"), line(2, "prod", "deny"), line(1, "Prod", "challenge")],
+        ] {
+            let text = format!(r#"{{"sallyport_rules":1,"networks":[{}]}}"#, lines.join(","));
+            assert!(Rulebook::parse(&text).unwrap_err().to_string().contains("stands there twice"));
+            let kept = Rulebook::kept(&text).unwrap();
+            assert_eq!((kept.networks.len(), kept.networks[0].number), (1, Some(2)), "the strictest, then the oldest");
         }
         let error = Rulebook::parse(&TEXT.replace("\"number\":4", "\"number\":0")).unwrap_err().to_string();
         assert!(error.contains("0 is no number"), "{error}");

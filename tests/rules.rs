@@ -7,6 +7,7 @@ use std::time::Duration;
 use proxy_tn5250::input::Aid;
 use sallyport::terminal::{Options, Session};
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::administer::Desk;
@@ -387,6 +388,31 @@ fn what_happened_is_replayed_against_changed_rules_and_reported() {
     assert_eq!(what_if(&["--set", "enforcement=enforce"])["refused"], 2);
     // An earlier period holds nothing.
     assert_eq!(json(&["what-if", "--since", "3h", "--until", "2h"])["attempts"], 0);
+}
+
+#[test]
+fn whoever_was_refused_at_connecting_is_told_when_the_rule_goes() {
+    let site = Site::start(Plan::default());
+    site.admin(&["network", "add", "127.0.0.0/8", "deny", "--host", "HOST1", "--days", "daily"]);
+    site.block_on(async {
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(site.gateway).await.unwrap();
+            let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new())).await.unwrap();
+        }
+    });
+    let what_if = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&site.admin(&[&["what-if", "--since", "1h", "--json"], arguments].concat())).unwrap()
+    };
+    let report = what_if(&["--remove-network", "1"]);
+    let change = &report["changes"][0];
+    assert_eq!((&report["not_refused_at_once"], &change["after"]), (&3.into(), &"could-sign-on".into()), "{report}");
+    // The same rule in other words is put in its place.
+    let report = what_if(&["--network", "127.0.0.0-127.255.255.255 exempt host=host1 days=mon-sun hours=00:00-24:00"]);
+    assert_eq!(report["rules"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(report["changes"][0]["after"], "let-in-if-named", "{report}");
+    let said = site.admin(&["what-if", "--since", "1h", "--remove-network", "1"]);
+    assert!(said.contains("3 of them are connections that would no longer be refused at once"), "{said}");
+    assert!(said.contains("could sign on; unknown who"), "{said}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use policy::account::Schedule;
 use policy::setting;
-use policy::{Enforcement, Factors, Logging, Mode, Network, ServiceAccount};
+use policy::{Enforcement, Factors, Logging, Mode, Network, ServiceAccount, Treatment};
 use serde::{Deserialize, Serialize};
 
 use super::Override;
@@ -142,11 +142,6 @@ impl ModeLine {
         })
     }
 
-    /// What it is about, whatever the host's case.
-    pub(super) fn place(&self) -> (String, String) {
-        (self.service.clone(), self.host.to_ascii_lowercase())
-    }
-
     /// How strict it is; what cannot be read is the least.
     pub(super) fn strictness(&self) -> Option<Enforcement> {
         self.enforcement.parse().ok()
@@ -210,6 +205,11 @@ impl NetworkLine {
             let _ = write!(key, ", {days} {hours}");
         }
         key
+    }
+
+    /// How strict it is; what cannot be read is the least.
+    pub(super) fn strictness(&self) -> Option<Treatment> {
+        self.treatment.parse().ok()
     }
 
     /// What it says, in words.
