@@ -247,6 +247,15 @@ impl Default for Limits {
 }
 
 impl Config {
+    /// What rules can be for.
+    #[must_use]
+    pub fn site(&self) -> policy::check::Site {
+        policy::check::Site {
+            hosts: self.hosts.iter().map(|host| Arc::clone(&host.name)).collect(),
+            services: self.listeners.iter().map(|listener| listener.service).collect(),
+        }
+    }
+
     /// Reads and checks the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;

@@ -14,7 +14,8 @@
 //! * emergency overrides: replayed by their times.
 //! * repeat windows: replayed on each side by itself. A right passcode of the audit opens one where the side asked for it; who was let in
 //!   then without one, and is asked by a side, is taken to have answered right. Windows are replayed from [`LEAD`] before the period on.
-//! * a connection that was refused before anybody was named is counted by its source; who would have signed on is not known.
+//! * a connection that was refused before anybody was named is counted by its source. Who would have signed on is not known: a side
+//!   that does not refuse the place at once tells only that somebody could.
 //!
 //! Both sides are given the same, so that what differs comes from the rules alone. Memory is bounded: by the users there are, by who
 //! was active within [`LEAD`], and by [`CHANGES_MAX`].
@@ -27,7 +28,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use policy::{
     Admission, Attempt, Decision, Effect, Emergency, Enforcement, Fingerprint, History, Reason, Rules, Service,
-    Standing, Tally, User, decide,
+    Standing, Tally, Treatment, User, decide,
 };
 use serde::Serialize;
 
@@ -78,6 +79,10 @@ pub enum Fate {
     Challenged,
     /// Asked to enrol one.
     Enrols,
+    /// Not refused at once, and from an exempt network: let in once a name is given.
+    LetInIfNamed,
+    /// Not refused at once: what comes of it depends on who signs on, which nobody knows.
+    CouldSignOn,
     /// Refused.
     Refused,
 }
@@ -90,7 +95,25 @@ impl Fate {
             Self::LetIn => "let in",
             Self::Challenged => "challenged",
             Self::Enrols => "enrols",
+            Self::LetInIfNamed => "let in, if a name is given",
+            Self::CouldSignOn => "could sign on; unknown who",
             Self::Refused => "refused",
+        }
+    }
+
+    /// What comes of a connection of which nobody knows who it would have been.
+    fn of_connection(rules: &Rules, attempt: &Attempt, decision: Decision) -> Self {
+        match (decision.effect, decision.reason) {
+            // The guard refuses these at once.
+            (
+                Effect::Deny,
+                Reason::SourceLocked | Reason::NetworkDenied | Reason::UserLocked | Reason::UserLockedFromSource,
+            ) => Self::Refused,
+            (Effect::Allow, _) => Self::LetIn,
+            _ => match rules.networks.find(attempt).map(|rule| rule.treatment) {
+                Some(Treatment::Exempt) => Self::LetInIfNamed,
+                Some(Treatment::Challenge | Treatment::Deny) | None => Self::CouldSignOn,
+            },
         }
     }
 }
@@ -154,6 +177,8 @@ pub struct Report {
     pub enrols: u64,
     /// Newly be refused.
     pub refused: u64,
+    /// Connections that would newly not be refused at once; who would have signed on is not known.
+    pub not_refused_at_once: u64,
     /// How many end otherwise under the rules that are than was recorded: rules, users or what cannot be known changed since.
     pub unlike_record: u64,
     /// How many attempts differ that are not in `changes`, which has room for [`CHANGES_MAX`] lines.
@@ -221,7 +246,7 @@ impl Replay {
         } else if matches!(entry.event, Event::SignOn | Event::ConnectionOpened)
             && let Some((attempt, reason)) = self.attempt(entry)
         {
-            self.replay(&attempt, reason, entry.outcome);
+            self.replay(&attempt, reason, entry);
         }
     }
 
@@ -263,7 +288,8 @@ impl Replay {
         accounts.find(|account| account.id == number)?.certificate
     }
 
-    fn replay(&mut self, attempt: &Attempt, reason: Reason, outcome: Outcome) {
+    fn replay(&mut self, attempt: &Attempt, reason: Reason, entry: &Entry) {
+        let outcome = entry.outcome;
         let key = key(attempt);
         let known = key.as_ref().and_then(|key| self.windows.get(key)).map(|windows| windows.sides);
         let mut windows = known.unwrap_or_default();
@@ -283,7 +309,7 @@ impl Replay {
             self.prune(attempt.at);
         }
         if attempt.at >= self.since {
-            self.count(attempt, decisions, outcome);
+            self.count(attempt, decisions, entry);
         }
     }
 
@@ -298,14 +324,23 @@ impl Replay {
         }
     }
 
-    fn count(&mut self, attempt: &Attempt, decisions: [Decision; 2], outcome: Outcome) {
+    fn count(&mut self, attempt: &Attempt, decisions: [Decision; 2], entry: &Entry) {
         // Where both only observe, what they would do is what differs.
         let observes = |side: &Side| side.rules.enforcement(attempt) == Enforcement::Observe;
         let both_observe = self.sides.iter().all(observes);
-        let fates = decisions.map(|decision| Fate::from(if both_observe { decision.meant } else { decision.effect }));
+        let is_connection = entry.event == Event::ConnectionOpened && attempt.user.is_none();
+        let fate = |side: usize, decision: Decision| {
+            if is_connection {
+                return Fate::of_connection(&self.sides[side].rules, attempt, decision);
+            }
+            decision.effect.into()
+        };
+        let binding = [0, 1].map(|side| fate(side, decisions[side]));
+        let meant = |side: usize| fate(side, Decision { effect: decisions[side].meant, ..decisions[side] });
+        let fates = if both_observe { [0, 1].map(meant) } else { binding };
         let report = &mut self.report;
         report.attempts += 1;
-        report.unlike_record += u64::from(!is_as(Fate::from(decisions[0].effect), outcome));
+        report.unlike_record += u64::from(!is_as(binding[0], entry.outcome));
         let [before, after] = fates;
         if before == after {
             return;
@@ -314,6 +349,7 @@ impl Replay {
             Fate::LetIn => report.let_in += 1,
             Fate::Challenged => report.challenged += 1,
             Fate::Enrols => report.enrols += 1,
+            Fate::LetInIfNamed | Fate::CouldSignOn => report.not_refused_at_once += 1,
             Fate::Refused => report.refused += 1,
         }
         let who = Who {

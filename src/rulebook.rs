@@ -13,6 +13,7 @@
 mod line;
 mod lowered;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::setting::Settings;
@@ -76,6 +77,21 @@ pub struct Override {
     pub logging: Option<Logging>,
 }
 
+/// One of the things that can be laid down for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// [`Override::always`].
+    Always,
+    /// [`Override::allowed`].
+    Factors,
+    /// [`Override::enrolment`].
+    Enrolment,
+    /// [`Override::repeat`].
+    Repeat,
+    /// [`Override::logging`].
+    Logging,
+}
+
 impl Default for Override {
     fn default() -> Self {
         Self { always: false, allowed: Factors::ALL, enrolment: None, repeat: None, logging: None }
@@ -83,6 +99,29 @@ impl Default for Override {
 }
 
 impl Override {
+    /// What is laid down in `standing`.
+    #[must_use]
+    pub const fn of(standing: &Standing) -> Self {
+        let Standing { always, allowed, enrolment, repeat, logging, .. } = *standing;
+        Self { always, allowed, enrolment, repeat, logging }
+    }
+
+    /// `before` with `fields` of this.
+    #[must_use]
+    pub fn over(self, before: Self, fields: &[Field]) -> Self {
+        let mut new = before;
+        for field in fields {
+            match field {
+                Field::Always => new.always = self.always,
+                Field::Factors => new.allowed = self.allowed,
+                Field::Enrolment => new.enrolment = self.enrolment,
+                Field::Repeat => new.repeat = self.repeat,
+                Field::Logging => new.logging = self.logging,
+            }
+        }
+        new
+    }
+
     /// `standing` with this in place of what was laid down.
     #[must_use]
     pub const fn onto(self, standing: Standing) -> Standing {
@@ -160,6 +199,11 @@ impl Rulebook {
     /// What these rules are as a document: `settings` are those that were set.
     #[must_use]
     pub fn of(settings: BTreeMap<String, String>, rules: &Rules, users: &BTreeMap<User, Override>) -> Self {
+        Self::all_of(settings, rules, users).merged()
+    }
+
+    /// The same, where several spellings of a host stay apart.
+    fn all_of(settings: BTreeMap<String, String>, rules: &Rules, users: &BTreeMap<User, Override>) -> Self {
         let mut book = Self {
             settings,
             modes: rules.modes.iter().map(ModeLine::of).collect(),
@@ -176,25 +220,81 @@ impl Rulebook {
         book
     }
 
-    /// Reads a document.
+    /// Several spellings of a host are one: of rules for the same the one that counts stays.
+    fn merged(mut self) -> Self {
+        self.modes.sort_by_key(|line| (same(&line.key()), Reverse(line.strictness())));
+        self.modes.dedup_by_key(|line| same(&line.key()));
+        self.modes.sort();
+        let rank = |line: &NetworkLine| (Reverse(line.strictness()), line.number.unwrap_or(i64::MAX));
+        let mut first = BTreeMap::new();
+        for line in &self.networks {
+            let known = first.entry(same(&line.key())).or_insert_with(|| rank(line));
+            *known = rank(line).min(*known);
+        }
+        self.networks.retain(|line| first.get(&same(&line.key())) == Some(&rank(line)));
+        self
+    }
+
+    /// Reads a document that comes from elsewhere. However it is written, what is read is the one text for its rules.
+    ///
+    /// # Errors
+    /// Where it is none, says what no rule can, or has two rules for the same.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let book = Self::written(text)?;
+        book.is_numbered()?;
+        let book = book.canonical()?;
+        book.is_single()?;
+        Ok(book)
+    }
+
+    /// Reads a document that the store kept, of whatever time.
     ///
     /// # Errors
     /// Where it is none, or says what no rule can.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
+    pub fn kept(text: &str) -> Result<Self, Fault> {
+        Self::written(text)?.canonical().map(Self::merged)
+    }
+
+    /// A document as it is written.
+    fn written(text: &str) -> Result<Self, Fault> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let mut track = serde_path_to_error::Track::new();
         let book = Self::deserialize(serde_path_to_error::Deserializer::new(&mut reader, &mut track));
         let read = book.and_then(|book| reader.end().map(|()| book));
-        let book = read.map_err(|error| {
+        read.map_err(|error| {
             let path = track.path().to_string();
             // serde_json names the place by itself, at the end.
             let what = error.to_string();
             let what = what.split(" at line ").next().unwrap_or_default().to_owned();
             let place = if path == "." { String::new() } else { format!("{path}: ") };
             Fault::Form { line: error.line(), column: error.column(), place, what }
-        })?;
-        book.read()?;
-        Ok(book)
+        })
+    }
+
+    /// The one way to write these rules.
+    fn canonical(&self) -> Result<Self, Fault> {
+        let Laid { rules, users } = self.read()?;
+        let mut settings = BTreeMap::new();
+        for name in self.settings.keys() {
+            let value = rules.settings.value(name);
+            settings.insert(name.clone(), value.map_err(|error| Fault::value(format!("settings.{name}"), error))?);
+        }
+        Ok(Self::all_of(settings, &rules, &users))
+    }
+
+    /// Has hosts be called what `name` calls them, whatever their case; those that it does not know are given back.
+    pub fn name_hosts(&mut self, name: impl Fn(&str) -> Option<String>) -> BTreeSet<String> {
+        let modes = self.modes.iter_mut().map(|line| &mut line.host);
+        let hosts = modes.chain(self.networks.iter_mut().map(|line| &mut line.host));
+        let mut unknown = BTreeSet::new();
+        for host in hosts.filter(|host| !host.is_empty()) {
+            match name(host) {
+                Some(known) => *host = known,
+                None => _ = unknown.insert(host.clone()),
+            }
+        }
+        *self = std::mem::take(self).merged();
+        unknown
     }
 
     /// As JSON: the one text for these rules.
@@ -207,7 +307,7 @@ impl Rulebook {
     /// What it says, read.
     ///
     /// # Errors
-    /// Where a value is not taken, or two rules are for the same.
+    /// Where a value is not taken.
     pub fn read(&self) -> Result<Laid, Fault> {
         if self.sallyport_rules != FORM {
             return Err(Fault::value("sallyport_rules", format_args!("this program reads form {FORM}")));
@@ -239,7 +339,6 @@ impl Rulebook {
                 return Err(Fault::value(format!("users.{name}"), "the user stands there twice"));
             }
         }
-        self.is_single()?;
         Ok(Laid { rules: Rules { settings, networks: Networks::new(networks), accounts, modes }, users })
     }
 
@@ -247,10 +346,15 @@ impl Rulebook {
     fn is_single(&self) -> Result<(), Fault> {
         let mut seen = BTreeSet::new();
         for (key, _) in self.pairs() {
-            if let Some(key) = seen.replace(key) {
+            if !seen.insert(same(&key)) {
                 return Err(Fault::value(key, "it stands there twice"));
             }
         }
+        Ok(())
+    }
+
+    /// No two lines have the same number.
+    fn is_numbered(&self) -> Result<(), Fault> {
         let networks: Vec<_> = self.networks.iter().filter_map(|line| line.number).collect();
         let services: Vec<_> = self.services.iter().filter_map(|line| line.number).collect();
         for numbers in [networks, services] {
@@ -277,44 +381,61 @@ impl Rulebook {
     /// What differs in `other`, which comes after.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Vec<Difference> {
-        let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = (self.pairs().collect(), other.pairs().collect());
-        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        keys.into_iter()
-            .filter(|key| before.get(*key) != after.get(*key))
-            .map(|key| Difference {
-                what: key.clone(),
-                before: before.get(key).cloned(),
-                after: after.get(key).cloned(),
+        let (mut names, mut sides) = (BTreeMap::new(), [BTreeMap::new(), BTreeMap::new()]);
+        for (side, book) in sides.iter_mut().zip([self, other]) {
+            for (key, says) in book.pairs() {
+                side.insert(same(&key), says);
+                names.insert(same(&key), key);
+            }
+        }
+        let [before, after] = sides;
+        names
+            .into_iter()
+            .map(|(same, what)| Difference {
+                what,
+                before: before.get(&same).cloned(),
+                after: after.get(&same).cloned(),
             })
+            .filter(|difference| difference.before != difference.after)
             .collect()
     }
 
-    /// Adds a network rule, in place of one that is about the same.
-    pub fn put_network(&mut self, mut line: NetworkLine) {
-        let key = line.key();
-        match self.networks.iter_mut().find(|known| known.key() == key) {
+    /// Adds a network rule, in place of one that is about the same, however it is written.
+    ///
+    /// # Errors
+    /// The field that no rule can have, and why.
+    pub fn put_network(&mut self, line: &NetworkLine) -> Result<(), (&'static str, String)> {
+        let mut line = NetworkLine::of(&line.read(0)?);
+        let key = same(&line.key());
+        match self.networks.iter_mut().find(|known| same(&known.key()) == key) {
             Some(known) => {
                 line.number = known.number;
                 *known = line;
             }
             None => self.networks.push(line),
         }
+        Ok(())
     }
 
     /// The same rules with the numbers that `known` gives them: a rule that is about the same has the same number, a new one none.
     #[must_use]
     pub fn numbered_as(&self, known: &Self) -> Self {
         let mut book = self.clone();
-        let networks: BTreeMap<_, _> = known.networks.iter().map(|line| (line.key(), line.number)).collect();
-        let services: BTreeMap<_, _> = known.services.iter().map(|line| (line.key(), line.number)).collect();
+        let networks: BTreeMap<_, _> = known.networks.iter().map(|line| (same(&line.key()), line.number)).collect();
+        let services: BTreeMap<_, _> = known.services.iter().map(|line| (same(&line.key()), line.number)).collect();
         for line in &mut book.networks {
-            line.number = networks.get(&line.key()).copied().flatten();
+            line.number = networks.get(&same(&line.key())).copied().flatten();
         }
         for line in &mut book.services {
-            line.number = services.get(&line.key()).copied().flatten();
+            line.number = services.get(&same(&line.key())).copied().flatten();
         }
         book
     }
+}
+
+/// What keys of rules are compared by: hosts are the same in any case, and nothing else has two.
+fn same(key: &str) -> String {
+    key.to_ascii_lowercase()
 }
 
 /// A number for what has none: below 0, the first one the highest.
@@ -386,5 +507,63 @@ mod tests {
             "a number is none"
         );
         assert_eq!(after.numbered_as(&before).networks[0].number, Some(3));
+    }
+
+    #[test]
+    fn however_rules_are_written_they_are_the_same() {
+        let before = Rulebook::parse(TEXT).unwrap();
+        let written = TEXT
+            .replace("\"PROD\"", "\"prod\"")
+            .replace("\"mon-fri\"", "\"mon,tue,wed,thu,fri\"")
+            .replace("\"daily\"", "\"mon-sun\"")
+            .replace("\"10.0.0.0/8\"", "\"10.0.0.0-10.255.255.255\"");
+        assert_ne!(written, TEXT);
+        let mut after = Rulebook::parse(&written).unwrap();
+        assert_eq!(before.difference(&after), []);
+        assert_eq!(after.name_hosts(|host| host.eq_ignore_ascii_case("PROD").then(|| "PROD".to_owned())), [].into());
+        assert_eq!(after.text(), TEXT);
+        assert_eq!(after.name_hosts(|_| None), ["PROD".to_owned()].into(), "who is not known is told");
+        // What is put in place of a rule is about the same, whichever way it says so.
+        let line = NetworkLine {
+            host: "prod".to_owned(),
+            days: "mon,tue,wed,thu,fri".to_owned(),
+            treatment: "deny".to_owned(),
+            ..before.networks[0].clone()
+        };
+        after.put_network(&line).unwrap();
+        assert_eq!((after.networks.len(), after.networks[0].number), (2, Some(3)));
+        assert!(after.networks[0].says().starts_with("deny"));
+        assert_eq!(after.put_network(&NetworkLine { hours: "x".to_owned(), ..line }).unwrap_err().0, "hours");
+    }
+
+    #[test]
+    fn two_spellings_of_a_host_are_told_from_elsewhere_and_the_strictest_of_what_was_kept() {
+        let of = |one: &str, two: &str| {
+            format!(
+                r#"{{"sallyport_rules":1,"modes":[{{"host":"PROD","enforcement":"{one}"}},{{"host":"prod","enforcement":"{two}"}}]}}"#
+            )
+        };
+        for (one, two) in [("off", "enforce"), ("enforce", "off")] {
+            let error = Rulebook::parse(&of(one, two)).unwrap_err().to_string();
+            assert_eq!(error, "mode to prod: it stands there twice");
+            let kept = Rulebook::kept(&of(one, two)).unwrap();
+            assert_eq!(kept.modes.iter().map(|line| line.enforcement.as_str()).collect::<Vec<_>>(), ["enforce"]);
+        }
+        let line = |number: u8, host: &str, treatment: &str| {
+            format!(
+                r#"{{"number":{number},"service":"ftp","host":"{host}","network":"10.0.0.0/8","treatment":"{treatment}"}}"#
+            )
+        };
+        for lines in [
+            [line(1, "PROD", "exempt"), line(2, "prod", "deny"), line(3, "Prod", "deny")],
+            [line(3, "PROD", "deny"), line(2, "prod", "deny"), line(1, "Prod", "challenge")],
+        ] {
+            let text = format!(r#"{{"sallyport_rules":1,"networks":[{}]}}"#, lines.join(","));
+            assert!(Rulebook::parse(&text).unwrap_err().to_string().contains("stands there twice"));
+            let kept = Rulebook::kept(&text).unwrap();
+            assert_eq!((kept.networks.len(), kept.networks[0].number), (1, Some(2)), "the strictest, then the oldest");
+        }
+        let error = Rulebook::parse(&TEXT.replace("\"number\":4", "\"number\":0")).unwrap_err().to_string();
+        assert!(error.contains("0 is no number"), "{error}");
     }
 }

@@ -12,10 +12,12 @@
 use core::fmt;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::civil::{Date, DateTime};
 
-use crate::attempt::User;
+use crate::account::ServiceAccount;
+use crate::attempt::{Service, User};
 use crate::decide::usable;
 use crate::history::Standing;
 use crate::mode::Mode;
@@ -94,15 +96,25 @@ impl Finding {
     }
 }
 
+/// What the configuration has, which rules are for.
+#[derive(Debug, Clone, Default)]
+pub struct Site {
+    /// The names of the hosts.
+    pub hosts: Vec<Arc<str>>,
+    /// The services that a listener offers.
+    pub services: Vec<Service>,
+}
+
 /// What deserves a second look in `rules`, the gravest first. `today` is a date in the gateway's zone.
 #[must_use]
-pub fn findings(rules: &Rules, today: Date) -> Vec<Finding> {
+pub fn findings(rules: &Rules, site: &Site, today: Date) -> Vec<Finding> {
     let mut findings = Vec::new();
     enforcement(rules, &mut findings);
     settings(rules, &mut findings);
     for rule in rules.networks.all() {
         network(rule, today, &mut findings);
     }
+    strangers(rules, site, &mut findings);
     unreachable(rules, &mut findings);
     overlaps(rules, &mut findings);
     accounts(rules, &mut findings);
@@ -267,6 +279,53 @@ fn unreachable(rules: &Rules, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Rules for hosts and services that the configuration does not have.
+fn strangers(rules: &Rules, site: &Site, findings: &mut Vec<Finding>) {
+    let mut tell = |rule: String, service: Option<Service>, host: Option<&str>, remedy: String| {
+        if let Some(host) = host
+            && !site.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+        {
+            let what = format!("{rule} never counts: there is no host {host}");
+            findings.push(Finding::new(Severity::Problem, what, remedy));
+        } else if let Some(service) = service
+            && !site.services.contains(&service)
+        {
+            let what = format!("{rule} counts for nobody: no listener is for {service}");
+            findings.push(Finding::new(Severity::Note, what, remedy));
+        }
+    };
+    for Mode { service, host, enforcement } in &rules.modes {
+        let of = service.map(|service| format!(" of {service}")).unwrap_or_default();
+        let to = host.as_ref().map(|host| format!(" to {host}")).unwrap_or_default();
+        let flags = service.map(|service| format!(" --service {service}")).unwrap_or_default();
+        let flags = format!("{flags}{}", host.as_ref().map(|host| format!(" --host {host}")).unwrap_or_default());
+        let remedy = format!("sallyport mode reset{flags}");
+        tell(format!("the mode {}{of}{to}", enforcement.as_str()), *service, host.as_deref(), remedy);
+    }
+    for rule in rules.networks.all() {
+        let remedy = format!("sallyport network remove {}", rule.id);
+        tell(name(rule), Some(rule.service), rule.host.as_deref(), remedy);
+    }
+    for account in &rules.accounts {
+        let remedy = format!("sallyport service remove {}", account.id);
+        tell(account_name(account), Some(account.service), None, remedy);
+    }
+}
+
+/// The network rule that decides wherever and whenever `account` would: it covers all its addresses at every hour on every host, and no
+/// other rule goes before it for any of them.
+fn decided_by<'a>(rules: &'a Rules, account: &ServiceAccount) -> Option<&'a Network> {
+    let meets = |rule: &&Network| rule.service == account.service && rule.block.overlaps(&account.block);
+    let first = rules.networks.all().iter().filter(meets).min_by_key(|rule| rule.precedence())?;
+    let always = first.host.is_none() && first.schedule.is_none() && first.block.covers(&account.block);
+    (always && first.treatment != Treatment::Challenge).then_some(first)
+}
+
+fn account_name(account: &ServiceAccount) -> String {
+    let ServiceAccount { id, user, service, block, .. } = account;
+    format!("service account {id} ({user} by {service} from {block})")
+}
+
 /// The rules that together go before `rule` wherever and whenever it holds; `None`: it counts for somebody.
 fn hidden_by(rules: &Rules, rule: &Network) -> Option<Vec<i64>> {
     // Only rules that hold for every host that this one holds for can hide it: there may always be another host.
@@ -371,7 +430,21 @@ fn overlaps(rules: &Rules, findings: &mut Vec<Finding>) {
 
 fn accounts(rules: &Rules, findings: &mut Vec<Finding>) {
     for account in &rules.accounts {
-        let (id, user, service, block) = (account.id, &account.user, account.service, account.block);
+        let (id, user, block) = (account.id, &account.user, account.block);
+        if let Some(rule) = decided_by(rules, account) {
+            let by = name(rule);
+            // An exempt network is passed over for users who are always asked, and then the account counts.
+            let (severity, what) = if rule.treatment == Treatment::Deny {
+                (Severity::Problem, format!("never counts: {by} refuses before it"))
+            } else {
+                (Severity::Warning, format!("never counts: {by} lets in before it, at every hour and whoever it is"))
+            };
+            findings.push(Finding::new(
+                severity,
+                format!("{} {what}", account_name(account)),
+                format!("sallyport service remove {id}, or sallyport network remove {}", rule.id),
+            ));
+        }
         let found = match (is_wide(&block, SERVICE_SPAN), account.certificate.is_none()) {
             (true, true) => Some((
                 Severity::Problem,
@@ -384,7 +457,7 @@ fn accounts(rules: &Rules, findings: &mut Vec<Finding>) {
         if let Some((severity, what)) = found {
             findings.push(Finding::new(
                 severity,
-                format!("service account {id} ({user} by {service} from {block}) {what}"),
+                format!("{} {what}", account_name(account)),
                 format!(
                     "sallyport service remove {id}, then sallyport service add {user} --from ADDRESS --certificate FINGERPRINT"
                 ),
@@ -398,8 +471,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::account::{Schedule, ServiceAccount};
-    use crate::attempt::{Attempt, Service};
+    use crate::account::Schedule;
+    use crate::attempt::Attempt;
     use crate::factor::{Factor, Factors};
     use crate::rule::Networks;
     use crate::setting::Settings;
@@ -416,9 +489,62 @@ mod tests {
         Some(Schedule { days: days.parse().unwrap(), hours: hours.parse().unwrap() })
     }
 
+    fn site() -> Site {
+        Site { hosts: vec!["prod".into(), "A".into()], services: Service::ALL.into() }
+    }
+
+    #[test]
+    fn rules_that_never_count_are_told() {
+        let mode = |service, host: &str| Mode {
+            service,
+            host: (!host.is_empty()).then(|| host.into()),
+            enforcement: Enforcement::Enforce,
+        };
+        let account = |id, block: &str| ServiceAccount {
+            id,
+            user: "NIGHTJOB".parse().unwrap(),
+            service: Service::Telnet,
+            block: block.parse().unwrap(),
+            schedule: schedule("daily 22:00-05:00").unwrap(),
+            certificate: Some(crate::Fingerprint::new([7; 32])),
+            comment: String::new(),
+        };
+        let rules = Rules {
+            modes: vec![mode(None, "PROD"), mode(Some(Service::Telnet), "OLD"), mode(Some(Service::Ftp), "")],
+            networks: Networks::new(vec![
+                Network { host: Some("Old".into()), ..network(1, "10.1.0.0/16", Treatment::Exempt) },
+                network(2, "10.2.0.0/16", Treatment::Deny),
+                network(3, "10.2.7.0/24", Treatment::Challenge),
+                network(4, "10.3.0.0/16", Treatment::Exempt),
+                Network { schedule: schedule("mon-fri 06:00-18:00"), ..network(5, "10.4.0.0/16", Treatment::Deny) },
+            ]),
+            accounts: vec![
+                account(1, "10.2.1.0/24"),
+                account(2, "10.2.7.1"),
+                account(3, "10.3.0.0/24"),
+                account(4, "10.4.0.1"),
+                account(5, "10.1.0.0/24"),
+            ],
+            ..Rules::default()
+        };
+        let site = Site { hosts: vec!["prod".into()], services: vec![Service::Telnet] };
+        let found: Vec<_> = findings(&rules, &site, TODAY).into_iter().map(|one| one.what).collect();
+        let found: Vec<_> = found.iter().filter(|what| what.contains("counts")).map(String::as_str).collect();
+        assert_eq!(
+            found,
+            [
+                "the mode enforce of telnet to OLD never counts: there is no host OLD",
+                "network 1 (telnet from 10.1.0.0/16 to Old) never counts: there is no host Old",
+                "service account 1 (NIGHTJOB by telnet from 10.2.1.0/24) never counts: network 2 (telnet from 10.2.0.0/16) refuses before it",
+                "service account 3 (NIGHTJOB by telnet from 10.3.0.0/24) never counts: network 4 (telnet from 10.3.0.0/16) lets in before it, at every hour and whoever it is",
+                "the mode enforce of ftp counts for nobody: no listener is for ftp",
+            ]
+        );
+    }
+
     fn of(networks: Vec<Network>) -> Vec<(Severity, String)> {
         let rules = Rules { networks: Networks::new(networks), ..Rules::default() };
-        findings(&rules, TODAY).into_iter().map(|finding| (finding.severity, finding.what)).collect()
+        findings(&rules, &site(), TODAY).into_iter().map(|finding| (finding.severity, finding.what)).collect()
     }
 
     #[test]
@@ -535,7 +661,7 @@ mod tests {
             ],
             ..Rules::default()
         };
-        let found = findings(&rules, TODAY);
+        let found = findings(&rules, &site(), TODAY);
         let found: Vec<_> = found.into_iter().map(|f| format!("{}: {}", f.severity, f.what)).collect();
         let expected = [
             "problem: enforcement is off for ftp to PROD",

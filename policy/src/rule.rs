@@ -30,11 +30,13 @@ pub struct Rules {
 
 impl Rules {
     /// Whether decisions on `attempt` bind: the mode of its host and service, else of its host, else of its service, else
-    /// the setting.
+    /// the setting. Of several for the same the strictest counts.
     #[must_use]
     pub fn enforcement(&self, attempt: &Attempt) -> Enforcement {
         let fitting = self.modes.iter().filter(|mode| mode.fits(attempt.service, &attempt.host));
-        fitting.max_by_key(|mode| mode.rank()).map_or(self.settings.enforcement, |mode| mode.enforcement)
+        fitting
+            .max_by_key(|mode| (mode.rank(), mode.enforcement))
+            .map_or(self.settings.enforcement, |mode| mode.enforcement)
     }
 }
 
@@ -441,6 +443,9 @@ mod tests {
         rules.modes.push(mode(None, Some("prod"), Enforcement::Observe));
         assert_eq!(rules.enforcement(&at), Enforcement::Observe);
         rules.modes.insert(0, mode(Some(Service::Telnet), Some("PROD"), Enforcement::Enforce));
+        assert_eq!(rules.enforcement(&at), Enforcement::Enforce);
+        // Another spelling of the host: the strictest counts, wherever it stands.
+        rules.modes.push(mode(Some(Service::Telnet), Some("prod"), Enforcement::Off));
         assert_eq!(rules.enforcement(&at), Enforcement::Enforce);
     }
 

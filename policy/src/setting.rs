@@ -8,8 +8,8 @@ use crate::alert::Muted;
 use crate::contact::Language;
 use crate::factor::Assurance;
 
-/// Whether decisions bind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// Whether decisions bind, the strictest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Enforcement {
     /// Nobody is asked for anything.
     Off,

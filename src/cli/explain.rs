@@ -175,28 +175,28 @@ async fn explain(admin: &Admin, attempt: &Attempt) -> anyhow::Result<Explained> 
                 effect = Effect::Deny;
             }
         }
-        if let (Service::Ftp, Some(user)) = (attempt.service, &attempt.user) {
-            let budget = admin.store.checks(attempt, user, history.user_tally, settings).await?;
-            let waits = budget.waits(settings, attempt.at);
-            let used_up = waits.is_some();
-            let until = match waits {
-                None => String::new(),
-                Some(never) if never == Timestamp::MAX => "; no further one".to_owned(),
-                Some(next) => format!("; the next one at {}", next.strftime("%Y-%m-%d %H:%M:%SZ")),
-            };
-            let Budget { used, limit, .. } = budget;
-            steps.push(Step {
-                step: "host-checks",
-                finding: format!("passwords in a row that the host did not accept: {used} of {limit}{until}"),
-                decides: used_up.then(|| Effect::Deny.to_string()),
-            });
-            if used_up {
-                (reason, meant) = ("host-check-budget", Effect::Deny);
-                to_change = format!("wait, or: sallyport user unlock {user}");
-                if effect == Effect::Challenge {
-                    effect = Effect::Deny;
-                }
-            }
+    }
+    // Whoever is not refused without one has the host check a password, whatever else is asked for.
+    if let (Service::Ftp, Some(user), true) = (attempt.service, &attempt.user, effect != Effect::Deny) {
+        let settings = &rules.settings;
+        let trusted = decision.meant == Effect::Allow;
+        let budget = admin.store.checks(attempt, user, trusted, history.user_tally, settings).await?;
+        let waits = budget.waits(settings, attempt.at);
+        let until = match waits {
+            None => String::new(),
+            Some(never) if never == Timestamp::MAX => "; no further one".to_owned(),
+            Some(next) => format!("; the next one at {}", next.strftime("%Y-%m-%d %H:%M:%SZ")),
+        };
+        let Budget { used, limit, .. } = budget;
+        steps.push(Step {
+            step: "host-checks",
+            finding: format!("passwords in a row that the host did not accept: {used} of {limit}{until}"),
+            decides: waits.map(|_| Effect::Deny.to_string()),
+        });
+        if waits.is_some() {
+            // Observed or not: the host is not asked.
+            (reason, meant, effect) = ("host-check-budget", Effect::Deny, Effect::Deny);
+            to_change = format!("wait, or: sallyport user unlock {user}");
         }
     }
     Ok(Explained {
@@ -252,7 +252,7 @@ mod tests {
     use policy::{ContactKind, Failure, Network, ServiceAccount, Treatment};
 
     use super::*;
-    use crate::store::{NewContact, Store};
+    use crate::store::{NewContact, NewFactor, Store};
     use crate::system::System;
     use crate::testing::Folder;
 
@@ -383,5 +383,68 @@ host = "PROD"
             }
         }
         assert!(seen.len() >= 10, "hardly a reason was seen: {seen:?}");
+    }
+
+    /// By FTP the host checks a password of everybody who is not refused, and no more than the budget allows.
+    #[tokio::test]
+    async fn a_budget_that_is_used_up_refuses_whoever_it_is() {
+        let folder = Folder::new();
+        std::fs::write(folder.path("sallyport.toml"), CONFIG).unwrap();
+        let (config, system) = (Config::load(&folder.path("sallyport.toml")).unwrap(), System::new());
+        let store = Store::open(&folder.path("s.db"), system.now()).await.unwrap();
+        let admin = Admin { config, store, now: system.now(), system };
+        let exempt = Network::new(0, Service::Ftp, "10.0.0.0/24".parse().unwrap(), Treatment::Exempt);
+        admin.store.add_network(exempt, admin.entry("changed", "x")).await.unwrap();
+        let user: User = "ANNA".parse().unwrap();
+        admin.store.add_user(user.clone(), false, String::new(), admin.entry("changed", "x")).await.unwrap();
+        let from = |source: &str| Attempt {
+            user: Some(user.clone()),
+            source: source.parse().unwrap(),
+            service: Service::Ftp,
+            host: "PROD".into(),
+            at: admin.now,
+            local: admin.now.to_zoned(jiff::tz::TimeZone::UTC).datetime(),
+            certificate: None,
+            can_enrol: false,
+        };
+        let settings = admin.store.rules().await.unwrap().settings;
+        let trusted = from("10.0.0.1");
+        assert_eq!(explain(&admin, &trusted).await.unwrap().effect, Effect::Allow);
+        let none = policy::Tally::default();
+        while admin.store.reserve_check(&trusted, &user, true, none, &settings).await.unwrap().is_some() {}
+        let explained = explain(&admin, &trusted).await.unwrap();
+        assert_eq!((explained.effect, explained.reason), (Effect::Deny, "host-check-budget"));
+        // Who is asked for a passcode has a budget apart.
+        let new = NewFactor {
+            user: user.clone(),
+            label: "phone".to_owned(),
+            parameters: crate::factor::Parameters::Totp(crate::factor::totp::Settings {
+                algorithm: crate::factor::hotp::Algorithm::Sha1,
+                digits: 6,
+                period: 30,
+                offset: 0,
+            }),
+            secret: Some(policy::Secret::new(vec![7; 20])),
+            confirmed: true,
+            used: None,
+        };
+        let key = crate::key::Key::open(&folder.path("key"), &System::new()).unwrap();
+        let sealer = crate::seal::Sealer::new(&key, "test");
+        admin.store.add_factor(new, sealer, admin.entry("changed", "x")).await.unwrap();
+        let asked = from("203.0.113.9");
+        assert_eq!(explain(&admin, &asked).await.unwrap().effect, Effect::Challenge);
+        while admin.store.reserve_check(&asked, &user, false, none, &settings).await.unwrap().is_some() {}
+        let explained = explain(&admin, &asked).await.unwrap();
+        assert_eq!((explained.effect, explained.reason), (Effect::Deny, "host-check-budget"));
+        admin
+            .store
+            .set_setting("enforcement".to_owned(), "observe".to_owned(), admin.entry("changed", "x"))
+            .await
+            .unwrap();
+        assert_eq!(
+            explain(&admin, &asked).await.unwrap().effect,
+            Effect::Deny,
+            "the host is asked by nobody who observes"
+        );
     }
 }

@@ -14,16 +14,23 @@ use serde::Serialize;
 use super::admin::{Admin, counted};
 use super::{FAILED, Global, Usage, print_line};
 use crate::notify;
+use crate::rulebook::{Field, Override};
 use crate::store::{ImportRow, Imported, NewContact};
 use sheet::{Line, Sheet, Wrong};
 
-/// How many lines one file may have: all of it is one transaction, and while it runs nobody else writes.
+/// How many lines one file may have: all of it is one transaction, and while it runs nobody else writes. Sign-ons that the gateway
+/// cannot write down within its patience of a few seconds are refused meanwhile.
 const ROWS_MAX: usize = 20_000;
 
 /// Take over users, contacts, networks and overrides from CSV files.
 ///
 /// The first line names the columns; docs/migration.md has the names, and what other products call them. All of a file is taken in one
-/// transaction, or nothing: each error is told with its line and column. What is there already is left as it is, and counted.
+/// transaction, or nothing: each error is told with its line and column. What is there already and the same is counted; what is there
+/// and says something else is an error. Overrides: a column that the file does not have leaves what is laid down, an empty value is
+/// the default.
+///
+/// While a large file is taken the store is held, and sign-ons are refused after two to three seconds: import it when hardly anybody
+/// signs on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,6 +44,7 @@ Columns (those in brackets may be left out):
   users      user, [always], [comment]
   contacts   user, address, [carrier], [provider]; an address with @ is e-mail, all else a phone number
   networks   network or from and to, treatment or required, [service], [host], [days], [hours], [logging], [review], [comment]
+             without service: telnet alone; FTP takes a line of its own
   overrides  user, [always], [enrolment], [repeat], [logging], [factors]")]
 pub(crate) struct Args {
     /// What the file holds.
@@ -192,7 +200,11 @@ fn logging(line: &Line<'_>) -> Read<Option<policy::Logging>> {
 
 fn user(line: &Line<'_>, _: &Args, _: &Admin) -> Read<ImportRow> {
     let always = switch(line, "always")?.unwrap_or(false);
-    Ok(ImportRow::User { user: needed(line, "user")?, always, comment: line.text("comment").to_owned() })
+    Ok(ImportRow::User {
+        user: needed(line, "user")?,
+        always: line.has("always").then_some(always),
+        comment: line.has("comment").then(|| line.text("comment").to_owned()),
+    })
 }
 
 fn contact(line: &Line<'_>, args: &Args, admin: &Admin) -> Read<ImportRow> {
@@ -231,14 +243,16 @@ fn network(line: &Line<'_>, _: &Args, admin: &Admin) -> Read<ImportRow> {
         (network, ..) => network.to_owned(),
     };
     let block = block.parse().map_err(|error| ("network", format!("`{block}`: {error}")))?;
-    let treatment = match parsed(line, "treatment")? {
-        Some(treatment) => treatment,
-        // "2-factor required?"
-        None => match switch(line, "required")? {
-            Some(true) => policy::Treatment::Challenge,
-            Some(false) => policy::Treatment::Exempt,
-            None => return Err(("treatment", "it is empty".to_owned())),
-        },
+    // "2-factor required?"
+    let required =
+        switch(line, "required")?.map(|is| if is { policy::Treatment::Challenge } else { policy::Treatment::Exempt });
+    let treatment = match (parsed(line, "treatment")?, required) {
+        (Some(treatment), Some(required)) if treatment != required => {
+            let what = format!("`{treatment}`, and the column for required says {required}");
+            return Err(("treatment", what));
+        }
+        (Some(treatment), _) | (None, Some(treatment)) => treatment,
+        (None, None) => return Err(("treatment", "it is empty".to_owned())),
     };
     let service = match line.text("service").to_ascii_lowercase().trim_start_matches('*') {
         "" | "telnet" | "tn5250" | "5250" => policy::Service::Telnet,
@@ -272,12 +286,20 @@ fn laid(line: &Line<'_>, _: &Args, _: &Admin) -> Read<ImportRow> {
     if repeat.is_some_and(|minutes| minutes > 720) {
         return Err(("repeat", "at most 720 minutes".to_owned()));
     }
-    let laid = crate::rulebook::Override {
+    let laid = Override {
         always: switch(line, "always")?.unwrap_or(false),
         allowed: parsed(line, "factors")?.unwrap_or(Factors::ALL),
         enrolment: switch(line, "enrolment")?,
         repeat,
         logging: logging(line)?,
     };
-    Ok(ImportRow::Override { user: needed(line, "user")?, laid })
+    let fields = [
+        ("always", Field::Always),
+        ("factors", Field::Factors),
+        ("enrolment", Field::Enrolment),
+        ("repeat", Field::Repeat),
+        ("logging", Field::Logging),
+    ];
+    let fields = fields.into_iter().filter(|(column, _)| line.has(column)).map(|(_, field)| field).collect();
+    Ok(ImportRow::Override { user: needed(line, "user")?, laid, fields })
 }

@@ -93,7 +93,13 @@ async fn set(admin: &Admin, global: &Global, of: Of, mode: Option<Enforcement>) 
             Usage("--service or --host is needed; for all: sallyport settings set enforcement".to_owned()).into()
         );
     }
-    let host = of.host.map(|host| known_host(&admin.config, &host)).transpose()?.map(|host| host.to_string());
+    let named = of.host.map(|host| match (known_host(&admin.config, &host), mode) {
+        (Ok(known), _) => Ok(known.to_string()),
+        // What is there for a host that has left the configuration goes by the name it has.
+        (Err(_), None) => Ok(host),
+        (Err(missing), Some(_)) => Err(missing),
+    });
+    let host = named.transpose()?;
     let whose = match (of.service, &host) {
         (Some(service), Some(host)) => format!("{service} to {host}"),
         (Some(service), None) => service.to_string(),

@@ -111,7 +111,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
             print_changes(&before.difference(&after), global)?;
         }
         Verb::Rollback { number, dry_run } => {
-            let (version, book) = store.version(Some(number)).await?;
+            let (version, mut book) = store.version(Some(number)).await?;
+            let unknown = name_hosts(&admin, &mut book);
+            if !unknown.is_empty() {
+                // What was in force is to come back, whatever the configuration has lost since: it counts for nobody.
+                let unknown = unknown.join("; ");
+                tracing::warn!("{unknown}: rules for it come back too, and count for nobody");
+            }
             let what = format!("rules of version {} of {}", version.number, admin.local(version.at));
             lay_down(&admin, global, book, ("rules-rolled-back", &what), dry_run).await?;
         }
@@ -123,10 +129,14 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
             }
         }
         Verb::Import { file, dry_run } => {
-            let book = read(&file)?;
-            let (_, now) = store.version(None).await?;
+            let mut book = read(&file)?;
+            // A rule for a host that the configuration does not have would count for nobody it was meant for.
+            let unknown = name_hosts(&admin, &mut book);
+            if !unknown.is_empty() {
+                return Err(Usage(format!("{}: {}", file.display(), unknown.join("; "))).into());
+            }
             // Numbers of another store mean nothing here.
-            let book = book.numbered_as(&now);
+            let book = book.numbered_as(&store.rulebook().await?);
             lay_down(&admin, global, book, ("rules-imported", &file.display().to_string()), dry_run).await?;
         }
         Verb::Check => return check(&admin, global).await,
@@ -179,18 +189,19 @@ async fn lay_down(
     (reason, what): (&str, &str),
     dry_run: bool,
 ) -> anyhow::Result<()> {
-    known_hosts(admin, &book)?;
-    let (seen, now) = admin.store.version(None).await?;
-    let changes = now.difference(&book);
+    // In this order: whatever changes the rules between makes a newer version, and nothing is laid down.
+    let seen = admin.store.versions(1).await?.first().map_or(0, |version| version.number);
+    let changes = admin.store.rulebook().await?.difference(&book);
     let count = changes.len();
     if !global.json {
         print_changes(&changes, global)?;
     }
+    let entry = admin.entry(reason, &format!("{what}; {count} changes"));
     let version = if dry_run {
+        admin.store.try_lay_down(book, entry).await?;
         None
     } else {
-        let entry = admin.entry(reason, &format!("{what}; {count} changes"));
-        admin.store.lay_down(book, seen.number, entry).await?
+        admin.store.lay_down(book, seen, entry).await?
     };
     let text = match (dry_run, version) {
         (true, _) => format!("\n{count} changes; nothing was changed (--dry-run)."),
@@ -200,19 +211,17 @@ async fn lay_down(
     global.print_one(&Laid { version, dry_run, changes }, text)
 }
 
-/// A rule for a host that the configuration does not have would never count, or count for nobody it was meant for.
-fn known_hosts(admin: &Admin, book: &Rulebook) -> Result<(), Usage> {
-    let named = book.modes.iter().map(|line| &line.host).chain(book.networks.iter().map(|line| &line.host));
-    for host in named.filter(|host| !host.is_empty()) {
-        super::network::known_host(&admin.config, host).map_err(|error| Usage(error.to_string()))?;
-    }
-    Ok(())
+/// Has hosts be called in `book` what the configuration calls them, and tells of those that it does not have.
+pub(super) fn name_hosts(admin: &Admin, book: &mut Rulebook) -> Vec<String> {
+    let known = |host: &str| super::network::known_host(&admin.config, host);
+    let unknown = book.name_hosts(|host| known(host).ok().map(|host| host.to_string()));
+    unknown.iter().filter_map(|host| known(host).err()).map(|error| error.to_string()).collect()
 }
 
 async fn check(admin: &Admin, global: &Global) -> anyhow::Result<ExitCode> {
     let (rules, path, now) = (admin.store.rules().await?, admin.config.gateway.store.clone(), admin.now);
     let today = now.to_zoned(admin.config.gateway.time_zone.clone()).date();
-    let mut findings = check::findings(&rules, today);
+    let mut findings = check::findings(&rules, &admin.config.site(), today);
     let standings = tokio::task::spawn_blocking(move || Reading::open(&path)?.standings(now)).await??;
     findings.extend(check::users(&rules, standings.iter().map(|(user, standing)| (user, *standing))));
     findings.sort_by_key(|finding| finding.severity);

@@ -16,13 +16,14 @@ use crate::rulebook::{Difference, Laid, NetworkLine, Rulebook};
 use crate::store::{Filter, Reading};
 
 /// What the output says about what the audit cannot tell.
-const ASSUMED: [&str; 6] = [
+const ASSUMED: [&str; 7] = [
     "who is registered, disabled, and has which factors: as it is now",
     "locks: as they were recorded; other settings of lockouts change nothing here",
     "emergency overrides: by their times; one that was approved counts from its grant on",
     "repeat windows: replayed; who was let in then, and would be asked, is taken to have answered right",
     "certificates: known only of whom a service account's rule let in",
-    "connections refused at once: counted by their source; who would have signed on is not known",
+    "connections refused at once: counted by their source; who would have signed on is not known, and so only whether somebody could",
+    "sign-ons whose passcode could not be sent: not counted, since the audit says for them that nothing was sent, not what was decided",
 ];
 
 /// Replay the sign-ons of a period against changed rules, and list who would newly be let in, asked, or refused.
@@ -70,7 +71,7 @@ struct Shown {
     since: jiff::Timestamp,
     until: jiff::Timestamp,
     rules: Vec<Difference>,
-    assumed: [&'static str; 6],
+    assumed: [&'static str; 7],
     #[serde(flatten)]
     report: Report,
 }
@@ -133,10 +134,17 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 /// The rules in question.
 async fn changed(args: &Args, admin: &Admin, now: &Rulebook) -> anyhow::Result<Rulebook> {
     let mut book = match (&args.rules, args.rules_of) {
-        (Some(file), _) => rules::read(file)?.numbered_as(now),
+        (Some(file), _) => rules::read(file)?,
         (None, Some(number)) => admin.store.version(Some(number)).await?.1,
         (None, None) => now.clone(),
     };
+    let unknown = rules::name_hosts(admin, &mut book);
+    if args.rules.is_some() {
+        if !unknown.is_empty() {
+            return Err(Usage(unknown.join("; ")).into());
+        }
+        book = book.numbered_as(now);
+    }
     for text in &args.set {
         let (name, value) = text.split_once('=').ok_or_else(|| Usage(format!("--set {text}: expected NAME=VALUE")))?;
         let mut settings = policy::Settings::default();
@@ -151,11 +159,12 @@ async fn changed(args: &Args, admin: &Admin, now: &Rulebook) -> anyhow::Result<R
         }
     }
     for text in &args.network {
-        let line = network(text).map_err(|what| Usage(format!("--network '{text}': {what}")))?;
+        let wrong = |what: String| Usage(format!("--network '{text}': {what}"));
+        let mut line = network(text).map_err(wrong)?;
         if !line.host.is_empty() {
-            super::network::known_host(&admin.config, &line.host)?;
+            line.host = super::network::known_host(&admin.config, &line.host)?.to_string();
         }
-        book.put_network(line);
+        book.put_network(&line).map_err(|(_, what)| wrong(what))?;
     }
     Ok(book)
 }
@@ -192,11 +201,18 @@ fn print(shown: &Shown, admin: &Admin, last: usize) -> anyhow::Result<()> {
         print_line("  no different from those that are")?;
     }
     rules.iter().try_for_each(|change| print_line(format_args!("  {}", change.line())))?;
-    let Report { attempts, let_in, challenged, enrols, refused, unlike_record, untold, changes } = report;
+    let Report { attempts, let_in, challenged, enrols, refused, not_refused_at_once, unlike_record, untold, changes } =
+        report;
     print_line(format_args!(
         "\nOf {attempts} sign-ons, newly: {let_in} let in without being asked, {challenged} challenged, {enrols} asked to enrol, \
-         {refused} refused.\n"
+         {refused} refused."
     ))?;
+    if *not_refused_at_once > 0 {
+        print_line(format_args!(
+            "{not_refused_at_once} of them are connections that would no longer be refused at once; who would have signed on is not known."
+        ))?;
+    }
+    print_line("")?;
     if !changes.is_empty() {
         let headers = ["user", "from", "service", "host", "now", "then", "count", "first", "last"];
         print_table(

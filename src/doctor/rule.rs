@@ -18,7 +18,7 @@ async fn look(at: &Context) -> Result<Vec<Finding>, Finding> {
     let standings = tokio::task::spawn_blocking(move || Reading::open(&path)?.standings(now)).await;
     let standings = standings.unwrap_or_else(|_| Err(store::Error::Unreadable("users"))).map_err(unread)?;
     let today = now.to_zoned(at.config.gateway.time_zone.clone()).date();
-    let mut found = check::findings(&rules, today);
+    let mut found = check::findings(&rules, &at.config.site(), today);
     found.extend(check::users(&rules, standings.iter().map(|(user, standing)| (user, *standing))));
     found.sort_by_key(|finding| finding.severity);
     let findings = found.into_iter().filter_map(|check::Finding { severity, what, remedy }| match severity {

@@ -77,7 +77,7 @@ pub(super) async fn ask(request: RequestBuilder) -> Result<Answer, Failure> {
 }
 
 /// What went wrong, without the address, which may hold an account or a number.
-fn words(error: reqwest::Error) -> String {
+pub(crate) fn words(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();

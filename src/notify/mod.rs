@@ -6,7 +6,7 @@
 
 pub mod courier;
 pub mod email;
-mod http;
+pub(crate) mod http;
 pub mod oauth;
 pub mod sms;
 pub mod template;

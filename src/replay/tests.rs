@@ -70,6 +70,12 @@ prop_compose! {
         let mut minute = 0;
         all.into_iter().map(|(kind, wait, who, source, outcome, reason)| {
             minute += wait;
+            if kind == 1 && who == 0 {
+                // Refused before anybody was named.
+                let why = [Reason::NetworkDenied, Reason::SourceLocked][reason % 2].code();
+                let opened = entry(Event::ConnectionOpened, Outcome::Denied, why, minute, who, source);
+                return Entry { user: None, ..opened };
+            }
             if kind == 0 {
                 return entry(Event::Passcode, Outcome::Allowed, "passcode-right", minute, who, source);
             }
@@ -107,14 +113,14 @@ fn brute(side: &Side, entries: &[Entry], index: usize) -> Decision {
             admission = Some(Admission { since: one.at, uses: 0 });
         }
     }
-    let user: User = this.user.as_deref().unwrap().parse().unwrap();
+    let user: Option<User> = this.user.as_deref().map(|user| user.parse().unwrap());
     let locked = |reason: &str| Tally {
         locked_until: (this.reason.as_deref() == Some(reason)).then_some(Timestamp::MAX),
         ..Tally::default()
     };
     let emergencies = facts().emergencies;
     let attempt = Attempt {
-        user: Some(user.clone()),
+        user: user.clone(),
         source: this.source.unwrap(),
         service: Service::Telnet,
         host: "PROD".into(),
@@ -124,16 +130,26 @@ fn brute(side: &Side, entries: &[Entry], index: usize) -> Decision {
         can_enrol: true,
     };
     let history = History {
-        user: side.users.get(&user).copied(),
+        user: user.as_ref().and_then(|user| side.users.get(user)).copied(),
         user_tally: locked("user-locked"),
         pair_tally: locked("user-locked-from-source"),
         source_tally: locked("source-locked"),
         admission,
         emergency: emergencies
-            .get(&user)
+            .get(user.as_ref().unwrap_or(&"NOBODY".parse().unwrap()))
             .and_then(|all| all.iter().filter(|one| one.since <= this.at).max_by_key(|one| one.id).copied()),
     };
     decide(&side.rules, &attempt, &history)
+}
+
+/// What a side that would refuse somebody without a name makes of a connection: it is refused for its place, or not yet.
+fn unnamed(side: &Side, entry: &Entry, decision: Decision) -> Fate {
+    if [Reason::NetworkDenied, Reason::SourceLocked].contains(&decision.reason) {
+        return Fate::Refused;
+    }
+    let covering = side.rules.networks.all().iter().filter(|rule| rule.block.contains(entry.source.unwrap()));
+    let first = covering.min_by_key(|rule| rule.precedence());
+    if first.is_some_and(|rule| rule.treatment == Treatment::Exempt) { Fate::LetInIfNamed } else { Fate::CouldSignOn }
 }
 
 proptest! {
@@ -148,20 +164,25 @@ proptest! {
         let report = run([before.clone(), after.clone()], since, entries);
         let (mut expected, mut changes): (Report, BTreeMap<Who, (u64, Timestamp, Timestamp)>) = Default::default();
         for (index, entry) in entries.iter().enumerate() {
-            if entry.event != Event::SignOn || entry.at < at(since) {
+            if entry.event == Event::Passcode || entry.at < at(since) {
                 continue;
             }
             let decisions = [brute(&before, entries, index), brute(&after, entries, index)];
             let observe = [&before, &after].iter().all(|side| side.rules.settings.enforcement == Enforcement::Observe);
-            let fate = |decision: Decision| Fate::from(if observe { decision.meant } else { decision.effect });
+            let plain = |decision: Decision| Fate::from(if observe { decision.meant } else { decision.effect });
+            let fate = |side: &Side, decision: Decision| match (entry.event, plain(decision)) {
+                (Event::ConnectionOpened, Fate::Refused) => unnamed(side, entry, decision),
+                (_, fate) => fate,
+            };
             expected.attempts += 1;
             let recorded = match entry.outcome {
                 Outcome::Challenged => [Effect::Challenge, Effect::Enrol],
                 Outcome::Denied => [Effect::Deny; 2],
                 Outcome::Allowed | Outcome::Observed | Outcome::Failed | Outcome::Noted => [Effect::Allow; 2],
             };
-            expected.unlike_record += u64::from(!recorded.contains(&decisions[0].effect));
-            let (was, will) = (fate(decisions[0]), fate(decisions[1]));
+            let opens = entry.event == Event::ConnectionOpened && unnamed(&before, entry, decisions[0]) != Fate::Refused;
+            expected.unlike_record += u64::from(opens || !recorded.contains(&decisions[0].effect));
+            let (was, will) = (fate(&before, decisions[0]), fate(&after, decisions[1]));
             if was == will {
                 continue;
             }
@@ -169,6 +190,7 @@ proptest! {
                 Fate::LetIn => &mut expected.let_in,
                 Fate::Challenged => &mut expected.challenged,
                 Fate::Enrols => &mut expected.enrols,
+                Fate::LetInIfNamed | Fate::CouldSignOn => &mut expected.not_refused_at_once,
                 Fate::Refused => &mut expected.refused,
             } += 1;
             let who = Who {
@@ -251,6 +273,17 @@ fn a_connection_that_was_refused_at_once_is_counted_by_its_source() {
     let exempt = Network { treatment: Treatment::Exempt, ..deny.clone() };
     let mut open = side(0, vec![exempt]);
     open.rules.settings.set("unnamed", "exempt").unwrap();
-    let report = run([side(0, vec![deny]), open], 0, &[refused]);
+    let report = run([side(0, vec![deny.clone()]), open], 0, std::slice::from_ref(&refused));
     assert_eq!((report.let_in, report.changes[0].who.user.as_deref()), (1, None));
+    // Who it would have been nobody knows: without the rule they are not let in, and not refused either.
+    let (denies, opens) = (side(0, vec![deny.clone()]), side(0, vec![]));
+    let refused = [refused.clone(), refused.clone(), refused];
+    let report = run([denies.clone(), opens.clone()], 0, &refused);
+    assert_eq!((report.not_refused_at_once, report.refused, report.unlike_record), (3, 0, 0));
+    assert_eq!((report.changes[0].who.after, report.changes[0].count), (Fate::CouldSignOn, 3));
+    let report = run([opens, denies.clone()], 0, &refused);
+    assert_eq!((report.not_refused_at_once, report.refused, report.unlike_record), (0, 3, 3));
+    let exempt = side(0, vec![Network { treatment: Treatment::Exempt, ..deny }]);
+    let report = run([denies, exempt], 0, &refused);
+    assert_eq!((report.not_refused_at_once, report.changes[0].who.after), (3, Fate::LetInIfNamed));
 }

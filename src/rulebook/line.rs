@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 
 use policy::account::Schedule;
-use policy::rule::Block;
 use policy::setting;
-use policy::{Factors, Logging, Mode, Network, ServiceAccount};
+use policy::{Enforcement, Factors, Logging, Mode, Network, ServiceAccount, Treatment};
 use serde::{Deserialize, Serialize};
 
 use super::Override;
@@ -123,11 +122,6 @@ where
     if text.is_empty() { Ok(None) } else { value(field, text).map(Some) }
 }
 
-/// Addresses as they are always written, however they were.
-fn canonical(network: &str) -> String {
-    network.parse().map_or_else(|_| network.to_owned(), |block: Block| block.to_string())
-}
-
 impl ModeLine {
     pub(super) fn of(mode: &Mode) -> Self {
         Self {
@@ -146,6 +140,11 @@ impl ModeLine {
             host: (!self.host.is_empty()).then(|| self.host.as_str().into()),
             enforcement: value("enforcement", &self.enforcement)?,
         })
+    }
+
+    /// How strict it is; what cannot be read is the least.
+    pub(super) fn strictness(&self) -> Option<Enforcement> {
+        self.enforcement.parse().ok()
     }
 
     pub(super) fn key(&self) -> String {
@@ -198,7 +197,7 @@ impl NetworkLine {
 
     pub(super) fn key(&self) -> String {
         let Self { service, host, network, days, hours, .. } = self;
-        let mut key = format!("network {service} from {}", canonical(network));
+        let mut key = format!("network {service} from {network}");
         if !host.is_empty() {
             let _ = write!(key, " to {host}");
         }
@@ -208,7 +207,14 @@ impl NetworkLine {
         key
     }
 
-    pub(super) fn says(&self) -> String {
+    /// How strict it is; what cannot be read is the least.
+    pub(super) fn strictness(&self) -> Option<Treatment> {
+        self.treatment.parse().ok()
+    }
+
+    /// What it says, in words.
+    #[must_use]
+    pub fn says(&self) -> String {
         let mut text = self.treatment.clone();
         if let Some(on) = self.enrolment {
             text.push_str(if on { ", enrolment on" } else { ", enrolment off" });
@@ -251,7 +257,7 @@ impl ServiceLine {
     pub(super) fn key(&self) -> String {
         let Self { user, service, network, days, hours, certificate, .. } = self;
         let with = if certificate.is_empty() { String::new() } else { format!(" with {certificate}") };
-        format!("service account {user} by {service} from {}, {days} {hours}{with}", canonical(network))
+        format!("service account {user} by {service} from {network}, {days} {hours}{with}")
     }
 
     pub(super) fn says(&self) -> String {

@@ -8,7 +8,6 @@
 //! Invariants: no redirect is followed, so that nothing goes to anybody but whom the configuration names; what the receiver says is
 //! read for its status alone; neither address nor secret is part of an error.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
@@ -19,6 +18,7 @@ use reqwest::{Client, Url};
 
 use super::Error;
 use crate::config::OpenSink;
+use crate::notify::http::words;
 use crate::system::System;
 
 /// How long one request may take, connecting included.
@@ -106,21 +106,6 @@ fn signature(secret: &Secret<String>, timestamp: &str, body: &str) -> String {
         context.update(part.as_bytes());
     }
     HEXLOWER.encode(context.sign().as_ref())
-}
-
-/// What went wrong, without the address.
-fn words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

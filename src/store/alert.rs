@@ -320,7 +320,7 @@ fn lowered(connection: &Connection, version: i64) -> Result<Lowered, Error> {
         length = length.saturating_add(text.len());
         found.through = number;
         // What cannot be read cannot be compared; the guard refuses by itself where rules cannot be read.
-        let Ok(after) = Rulebook::parse(&text).and_then(|book| book.read()) else { continue };
+        let Ok(after) = Rulebook::kept(&text).and_then(|book| book.read()) else { continue };
         if let Some(old) = &before
             && !old.rules.settings.alert_muted.contains(AlertKind::ProtectionLowered)
         {

@@ -602,9 +602,7 @@ impl Key {
 }
 
 fn open(connection: &Connection, new: &NewChallenge, settings: &Settings) -> Result<Opened, Error> {
-    let now = millis(new.attempt.at);
-    let source = source_key(new.attempt.source);
-    let user = new.user.as_str();
+    let (now, source, user) = (millis(new.attempt.at), source_key(new.attempt.source), new.user.as_str());
     let contact = new.parcel.as_ref().and_then(|parcel| parcel.contact).or(new.challenge.contact);
     // A RADIUS server may ring the user's telephone for each answer, whatever it is: as much of a flood as messages of ours.
     let reaches_out = new.challenge.factor.is_sent() || new.challenge.factor == Factor::Radius;

@@ -203,13 +203,16 @@ impl Store {
         &self,
         attempt: &Attempt,
         user: &User,
+        trusted: bool,
         refused: Tally,
         settings: &Settings,
     ) -> Result<Budget, Error> {
         let (user, host) = (user.as_str().to_owned(), attempt.host.to_string());
         let (source, at, settings) = (source_key(attempt.source), attempt.at, settings.clone());
         self.read(move |connection| {
-            budget(connection, (&user, &host, &source), false, &settings, at).map(|budget| budget.with(&refused))
+            let budget = budget(connection, (&user, &host, &source), trusted, &settings, at)?;
+            // As a check would be reserved.
+            Ok(if trusted { budget } else { budget.with(&refused) })
         })
         .await
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use policy::{Network, User};
 use rusqlite::Connection;
 
-use super::contact::{NewContact, put_contact};
+use super::contact::{NewContact, contacts, put_contact};
 use super::rule;
-use super::user::{put_user, standing_of};
+use super::user::{missing, put_user, standing_of};
 use super::version::{self, lay_for};
 use super::{Error, Store, audit};
 use crate::audit::Entry;
-use crate::rulebook::Override;
+use crate::rulebook::{Field, NetworkLine, Override, UserLine};
 
 /// How long all of it may take.
 const IMPORT_MAX: Duration = Duration::from_secs(120);
@@ -23,10 +23,10 @@ pub enum ImportRow {
     User {
         /// The name.
         user: User,
-        /// Whether to challenge the user even from exempt networks.
-        always: bool,
-        /// A note.
-        comment: String,
+        /// Whether to challenge the user even from exempt networks; `None`: the file says nothing of it.
+        always: Option<bool>,
+        /// A note; `None`: the file has none.
+        comment: Option<String>,
     },
     /// A contact of a user who is registered.
     Contact {
@@ -43,6 +43,8 @@ pub enum ImportRow {
         user: User,
         /// What.
         laid: Override,
+        /// What of it the file has; the rest stays as it is.
+        fields: Vec<Field>,
     },
 }
 
@@ -129,7 +131,8 @@ fn take(connection: &Connection, rows: &[(u64, ImportRow)], entry: &Entry) -> Re
     Ok(imported)
 }
 
-/// Takes one: the number of the rule it made, and what it says; `None`: it is there already.
+/// Takes one: the number of the rule it made, and what it says; `None`: it is there already. What is there and says something else
+/// is an error: it is neither changed nor called the same.
 fn one(connection: &Connection, row: &ImportRow, entry: &Entry) -> Result<Option<(Option<i64>, String)>, Error> {
     let there = |done: Result<(), Error>| match done {
         Ok(()) => Ok(true),
@@ -138,25 +141,64 @@ fn one(connection: &Connection, row: &ImportRow, entry: &Entry) -> Result<Option
     };
     match row {
         ImportRow::User { user, always, comment } => {
-            let is_new = there(put_user(connection, user, *always, comment, entry.at))?;
-            Ok(is_new.then(|| (None, format!("user {user}{}", if *always { ", always" } else { "" }))))
+            let (new, note) = (always.unwrap_or(false), comment.as_deref().unwrap_or_default());
+            if there(put_user(connection, user, new, note, entry.at))? {
+                return Ok(Some((None, format!("user {user}{}", if new { ", always" } else { "" }))));
+            }
+            let (is_always, known): (bool, String) = connection
+                .prepare_cached("SELECT always, comment FROM users WHERE name = ?1")?
+                .query_row([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if always.is_some_and(|always| always != is_always) {
+                let with = if is_always { "with" } else { "without" };
+                return Err(Error::Full(format!(
+                    "user {user} is there already, {with} always; sallyport user always {user}, or import overrides, changes that"
+                )));
+            }
+            if comment.as_ref().is_some_and(|comment| *comment != known) {
+                return Err(Error::Full(format!("user {user} is there already, with the comment `{known}`")));
+            }
+            Ok(None)
         }
         ImportRow::Contact { user, new } => {
-            let is_new = there(put_contact(connection, user, new, entry.at).map(drop))?;
-            let vouched = if new.verified { ", vouched for" } else { ", not confirmed" };
-            Ok(is_new.then(|| (None, format!("{} {}{vouched}", new.kind, policy::challenge::mask(&new.address)))))
+            if there(put_contact(connection, user, new, entry.at).map(drop))? {
+                let vouched = if new.verified { ", vouched for" } else { ", not confirmed" };
+                return Ok(Some((None, format!("{} {}{vouched}", new.kind, policy::challenge::mask(&new.address)))));
+            }
+            let known = contacts(connection, user)?;
+            let known = known.iter().find(|known| known.address.eq_ignore_ascii_case(&new.address));
+            match known {
+                Some(known) if new.verified && known.verified_at.is_none() => Err(Error::Full(format!(
+                    "contact {} of {user} is there already, not confirmed; sallyport contact verify, or remove it first",
+                    known.id
+                ))),
+                Some(_) | None => Ok(None),
+            }
         }
         ImportRow::Network(network) => {
+            if let Some(known) = rule::about_the_same(connection, network)? {
+                // A file has no column for enrolment.
+                let new =
+                    Network { id: known.id, host: known.host.clone(), enrolment: known.enrolment, ..network.clone() };
+                if new == known {
+                    return Ok(None);
+                }
+                let says = NetworkLine::of(&known).says();
+                return Err(Error::Full(format!(
+                    "network {0} is there already, and says: {says}; sallyport network change {0}, or remove it first",
+                    known.id
+                )));
+            }
             let id = rule::insert(connection, network, entry.at)?;
             Ok(id.map(|id| (Some(id), format!("{} from {}: {}", network.service, network.block, network.treatment))))
         }
-        ImportRow::Override { user, laid } => {
-            let known = standing_of(connection, user)?.ok_or_else(|| super::user::missing(user))?;
-            if laid.onto(known) == known {
+        ImportRow::Override { user, laid, fields } => {
+            let known = Override::of(&standing_of(connection, user)?.ok_or_else(|| missing(user))?);
+            let laid = laid.over(known, fields);
+            if laid == known {
                 return Ok(None);
             }
-            lay_for(connection, user, laid)?;
-            Ok(Some((None, format!("{}: {}", user, crate::rulebook::UserLine::of(laid).says()))))
+            lay_for(connection, user, &laid)?;
+            Ok(Some((None, format!("{user}: {}", UserLine::of(&laid).says()))))
         }
     }
 }

@@ -145,6 +145,9 @@ pub enum Error {
     /// A secret could not be sealed.
     #[error(transparent)]
     Seal(#[from] crate::seal::SealError),
+    /// A version of the rules that this program cannot read, an earlier one wrote it.
+    #[error("version {0} of the rules cannot be read by this program: {1}")]
+    Version(i64, crate::rulebook::Fault),
     /// A setting was not taken.
     #[error(transparent)]
     Setting(#[from] policy::setting::SettingError),
@@ -164,9 +167,13 @@ impl Error {
             | Self::Gone(_)
             | Self::Sqlite(_)
             | Self::Unreadable(_) => true,
-            Self::Exists(_) | Self::Missing(_) | Self::Full(_) | Self::InUse(_) | Self::Seal(_) | Self::Setting(_) => {
-                false
-            }
+            Self::Exists(_)
+            | Self::Missing(_)
+            | Self::Full(_)
+            | Self::InUse(_)
+            | Self::Seal(_)
+            | Self::Version(..)
+            | Self::Setting(_) => false,
         }
     }
 }

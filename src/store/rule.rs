@@ -87,21 +87,18 @@ impl Store {
     ) -> Result<(), Error> {
         self.write(move |connection| {
             let (service, host) = (service.map_or("", Service::as_str), host.unwrap_or_default());
+            // However the host was written: what is left of another spelling would go on counting.
+            let gone = connection
+                .execute("DELETE FROM modes WHERE service = ?1 AND host = ?2 COLLATE NOCASE", [service, &host])?;
             match enforcement {
                 Some(enforcement) => {
                     connection.execute(
-                        "INSERT INTO modes (service, host, enforcement, changed_at) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT DO UPDATE SET enforcement = excluded.enforcement, changed_at = excluded.changed_at",
+                        "INSERT INTO modes (service, host, enforcement, changed_at) VALUES (?1, ?2, ?3, ?4)",
                         params![service, host, enforcement.as_str(), millis(entry.at)],
                     )?;
                 }
-                None => {
-                    let gone =
-                        connection.execute("DELETE FROM modes WHERE service = ?1 AND host = ?2", [service, &host])?;
-                    if gone == 0 {
-                        return Err(Error::Missing("mode for that".to_owned()));
-                    }
-                }
+                None if gone == 0 => return Err(Error::Missing("mode for that".to_owned())),
+                None => {}
             }
             version::changed(connection, &entry)
         })
@@ -206,6 +203,28 @@ pub(super) fn insert(connection: &Connection, network: &Network, now: Timestamp)
     )?;
     let values = values(network).into_iter().chain([millis(now).into()]);
     Ok(statement.query_row(params_from_iter(values), |row| row.get(0)).optional()?)
+}
+
+/// The rule that is about the same addresses, host and hours as `network`.
+pub(super) fn about_the_same(connection: &Connection, network: &Network) -> Result<Option<Network>, Error> {
+    let (days, hours) = written(network.schedule);
+    connection
+        .prepare_cached(
+            "SELECT * FROM networks
+             WHERE service = ?1 AND host = ?2 COLLATE NOCASE AND block = ?3 AND days = ?4 AND hours = ?5 ORDER BY id LIMIT 1",
+        )?
+        .query_and_then(
+            params![
+                network.service.as_str(),
+                network.host.as_deref().unwrap_or_default(),
+                network.block.to_string(),
+                days,
+                hours
+            ],
+            self::network,
+        )?
+        .next()
+        .transpose()
 }
 
 /// A rule as it stands in the store: service, host, block, days, hours, treatment, enrolment, logging, review, comment.

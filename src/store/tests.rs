@@ -533,11 +533,29 @@ async fn rules_come_back_whole_or_not_at_all() {
     assert_eq!(store.lay_down(book.clone(), seen + 1, entry(&system)).await.unwrap(), None, "nothing to change");
     assert_eq!(store.version(Some(old.number)).await.unwrap().1, book, "the old one stays");
 
+    // What an earlier program called otherwise: told with its place, and no other rules are kept from coming back.
+    let sql = "INSERT INTO rule_versions (at, node, operator, reason, change, rules)
+               VALUES (0, 'n', '', '', '', '{\"sallyport_rules\":1,\"settings\":{\"old.name\":\"1\"}}') RETURNING number";
+    let odd: i64 = store.write(move |connection| Ok(connection.query_row(sql, [], |row| row.get(0))?)).await.unwrap();
+    let error = store.version(Some(odd)).await.unwrap_err();
+    assert!(!error.is_a_failure());
+    let expected =
+        format!("version {odd} of the rules cannot be read by this program: settings.old.name: there is no setting");
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    let seen = store.versions(1).await.unwrap().remove(0).number;
+    store.try_lay_down(book.clone(), entry(&system)).await.unwrap();
+    assert_eq!(store.versions(1).await.unwrap().remove(0).number, seen, "an attempt leaves nothing behind");
+    store.lay_down(book.clone(), seen, entry(&system)).await.unwrap();
+
     // A user who is gone.
     store.remove_user(user(), entry(&system)).await.unwrap();
     let (before, seen) = (store.rulebook().await.unwrap(), store.version(None).await.unwrap().0.number);
-    let error = store.lay_down(book, seen, entry(&system)).await.unwrap_err();
-    assert!(error.to_string().contains("not registered: ANNA"), "{error}");
+    for error in [
+        store.try_lay_down(book.clone(), entry(&system)).await.unwrap_err(),
+        store.lay_down(book, seen, entry(&system)).await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("not registered: ANNA"), "{error}");
+    }
     assert_eq!(store.rulebook().await.unwrap(), before);
     assert_eq!(store.version(None).await.unwrap().0.number, seen);
     // A new rule never takes a number that was another's.

@@ -54,7 +54,7 @@ impl Store {
     /// A version and its rules; `None`: the newest.
     ///
     /// # Errors
-    /// [`Error::Missing`], or the store does not answer.
+    /// [`Error::Missing`], [`Error::Version`] where this program cannot read it, or the store does not answer.
     pub async fn version(&self, number: Option<i64>) -> Result<(Version, Rulebook), Error> {
         self.read(move |connection| {
             connection
@@ -63,8 +63,9 @@ impl Store {
                 )?
                 .query_and_then([number], |row| {
                     let text: String = row.get("rules")?;
-                    let book = Rulebook::parse(&text).map_err(|_| Error::Unreadable("version of the rules"))?;
-                    Ok::<_, Error>((version(row)?, book))
+                    let version = version(row)?;
+                    let book = Rulebook::kept(&text).map_err(|fault| Error::Version(version.number, fault))?;
+                    Ok::<_, Error>((version, book))
                 })?
                 .next()
                 .transpose()?
@@ -89,6 +90,21 @@ impl Store {
             let laid = book.read().map_err(|_| Error::Unreadable("document of rules"))?;
             lay(connection, &book, &laid, entry.at)?;
             record(connection, &entry)
+        })
+        .await
+    }
+
+    /// Whether [`Store::lay_down`] would do it: all of it is done, and taken back.
+    ///
+    /// # Errors
+    /// What it would refuse; or the store does not answer.
+    pub async fn try_lay_down(&self, book: Rulebook, entry: Entry) -> Result<(), Error> {
+        self.write(move |connection| {
+            let laid = book.read().map_err(|_| Error::Unreadable("document of rules"))?;
+            // Where it fails, the transaction is taken back, and this with it.
+            connection.execute_batch("SAVEPOINT attempt")?;
+            lay(connection, &book, &laid, entry.at)?;
+            Ok(connection.execute_batch("ROLLBACK TO attempt; RELEASE attempt")?)
         })
         .await
     }

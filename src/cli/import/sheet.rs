@@ -42,7 +42,7 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("days", &["days", "weekdays"]),
     ("hours", &["hours", "time"]),
     ("logging", &["logging", "log", "logginglevel", "loglevel"]),
-    ("review", &["review", "reviewdate", "expires", "until"]),
+    ("review", &["review", "reviewdate"]),
     ("enrolment", &["enrolment", "enrollment", "selfenroll", "selfenrol", "selfenrollment", "selfenrolment"]),
     ("repeat", &["repeat", "repeatminutes", "repeatperiod"]),
     ("factors", &["factors", "factor", "methods"]),
@@ -100,7 +100,10 @@ impl Sheet {
     pub(super) fn read(file: impl Read, most: usize) -> Result<Self, Wrong> {
         let whole = |line: u64, what: String| Wrong { line, column: String::new(), what };
         let mut bytes = Vec::new();
-        file.take(BYTES_MAX).read_to_end(&mut bytes).map_err(|error| whole(1, error.to_string()))?;
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| whole(1, error.to_string()))?;
+        if bytes.len() as u64 > BYTES_MAX {
+            return Err(whole(0, format!("more than {} MB; divide the file", BYTES_MAX >> 20)));
+        }
         let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes.as_slice());
         let mut lines = Lines { bytes: &bytes, at: 0, line: 1 };
         let headers: Vec<String> = match reader.headers() {
@@ -171,6 +174,11 @@ impl Sheet {
 impl Line<'_> {
     pub(super) const fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether the file has a column.
+    pub(super) fn has(&self, column: &str) -> bool {
+        self.sheet.columns.contains_key(column)
     }
 
     /// The value of a column; nothing where the file has no such column.
@@ -259,6 +267,8 @@ mod tests {
         ] {
             assert!(read(text).unwrap_err().to_string().contains(expected), "{text}");
         }
+        let error = Sheet::read(std::io::repeat(b'a'), 5).unwrap_err().to_string();
+        assert!(error.contains("more than 64 MB; divide the file"), "nothing is cut off: {}", error.len());
         let sheet = read("user,comment\nANNA\nBERT,x\nCARL,x,y\n").unwrap();
         let wrong: Vec<_> = sheet.wrong.iter().map(ToString::to_string).collect();
         assert_eq!(wrong, ["line 2: 1 values, and the head has 2", "line 4: 3 values, and the head has 2"]);
