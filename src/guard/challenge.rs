@@ -354,7 +354,10 @@ impl Inner {
             Judged::More(state, text) if challenge.tries_left > 0 => {
                 let entry = entry(Outcome::Challenged, "radius-challenge");
                 // A server asks its question of anybody, once. Whoever is asked again has not given what it wanted.
-                let is_first = given.state.is_none() && answers(challenge, case.rules.settings.passcode_tries) <= 1;
+                // By FTP no question is shown, so that each answer begins anew.
+                let begins_anew =
+                    peer.service == Service::Ftp && answers(challenge, case.rules.settings.passcode_tries) > 1;
+                let is_first = given.state.is_none() && !begins_anew;
                 if !is_first && self.missed(case, &taken, entry.clone(), Blame::Everywhere).await? {
                     self.store.end_challenge(challenge.id.clone(), End::Exhausted, false, None).await?;
                     return Ok(Tried::Locked);

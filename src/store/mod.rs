@@ -47,7 +47,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
 use crate::metrics::{self, Call};
@@ -208,7 +208,7 @@ impl Store {
     fn open_blocking(path: &Path, now: Timestamp) -> Result<Self, Error> {
         protect(path)?;
         let mut writer = connect(path)?;
-        writer.pragma_update(None, "journal_mode", "wal")?;
+        write_ahead(&writer)?;
         writer.pragma_update(None, "synchronous", "full")?;
         migration::run(&mut writer, now)?;
         let reader = connect(path)?;
@@ -314,6 +314,23 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Has `connection` write ahead. Where several processes make a store at once SQLite calls the file locked without waiting for it, so
+/// that waiting is for us.
+#[expect(clippy::disallowed_methods, reason = "it opens on a thread that may block")]
+fn write_ahead(connection: &Connection) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && waited < BUSY_MAX => {
+                std::thread::sleep(PAUSE);
+                waited = waited.saturating_add(PAUSE);
+            }
+            done => return Ok(done?),
+        }
+    }
 }
 
 /// A call on its way through a thread of the store.
