@@ -211,7 +211,7 @@ pub(super) fn about_the_same(connection: &Connection, network: &Network) -> Resu
     connection
         .prepare_cached(
             "SELECT * FROM networks
-             WHERE service = ?1 AND host = ?2 COLLATE NOCASE AND block = ?3 AND days = ?4 AND hours = ?5 ORDER BY id LIMIT 1",
+             WHERE service = ?1 AND host = ?2 COLLATE NOCASE AND block = ?3 AND days = ?4 AND hours = ?5 ORDER BY +id LIMIT 1",
         )?
         .query_and_then(
             params![

@@ -9,3 +9,6 @@ CREATE TABLE tries (
 ) STRICT;
 CREATE INDEX tries_user ON tries (user, at);
 CREATE INDEX tries_source ON tries (source, at);
+
+-- An import looks for each of its networks among those there are, however their hosts are written.
+CREATE INDEX networks_block ON networks (block);
