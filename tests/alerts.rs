@@ -8,11 +8,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use proxy_tn5250::input::Aid;
-use sallyport::terminal::{Options, Session};
 use serde_json::Value;
 
 use crate::support::pause;
-use crate::support::site::{PASSWORD, Plan, Site, USER};
+use crate::support::site::{Plan, Site, USER};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
 const SECRET: &str = "a secret of the webhook";
@@ -92,13 +91,7 @@ fn listed(site: &Site, kind: &str) -> Vec<Value> {
 fn lock_out(site: &Site) {
     site.admin(&["settings", "set", "lockout.pair-failures", "2"]);
     site.block_on(async {
-        let stream = tokio::net::TcpStream::connect(site.gateway).await.unwrap();
-        let mut terminal = Session::new(stream, Options::default(), Duration::from_secs(20));
-        terminal.wait_for_text("Sign On").await.unwrap();
-        terminal.fill(USER).unwrap();
-        terminal.type_text(PASSWORD).unwrap();
-        terminal.press(Aid::ENTER).await.unwrap();
-        terminal.wait_for_text("Passcode sent to").await.unwrap();
+        let mut terminal = site.signs_on("Passcode sent to").await;
         tokio::task::block_in_place(|| site.passcode());
         terminal.type_text("000000").unwrap();
         terminal.press(Aid::ENTER).await.unwrap();

@@ -1,10 +1,8 @@
 //! A whole run's store, sinks, logs and exports, searched for the password and the passcodes.
 
 use std::fs;
-use std::time::Duration;
 
 use proxy_tn5250::input::Aid;
-use sallyport::terminal::{Options, Session};
 
 use crate::support::site::{PASSWORD, Plan, Site, USER};
 
@@ -20,13 +18,7 @@ fn no_secret_is_in_the_audit_and_none_leaves_with_it() {
     // So long that it stands nowhere by chance.
     site.admin(&["settings", "set", "passcode.digits", "10"]);
     let passcode = site.block_on(async {
-        let stream = tokio::net::TcpStream::connect(site.gateway).await.unwrap();
-        let mut terminal = Session::new(stream, Options::default(), Duration::from_secs(20));
-        terminal.wait_for_text("Sign On").await.unwrap();
-        terminal.fill(USER).unwrap();
-        terminal.type_text(PASSWORD).unwrap();
-        terminal.press(Aid::ENTER).await.unwrap();
-        terminal.wait_for_text("Passcode sent to").await.unwrap();
+        let mut terminal = site.signs_on("Passcode sent to").await;
         let passcode = site.passcode();
         terminal.type_text("0000000000").unwrap();
         terminal.press(Aid::ENTER).await.unwrap();

@@ -19,8 +19,8 @@ use super::*;
 const CLIENT: &str = "192.0.2.7";
 const HOST: &str = "10.0.0.2";
 
-pub(super) fn prompt(message: Option<policy::Message>) -> policy::Prompt {
-    policy::Prompt::Passcode(Box::new(policy::PasscodePrompt {
+fn prompt(message: Option<policy::Message>, way: Option<policy::Way>) -> Verdict {
+    Verdict::Challenge(policy::Prompt::Passcode(Box::new(policy::PasscodePrompt {
         heading: Heading {
             host: "PROD".into(),
             gateway: "gate".into(),
@@ -34,8 +34,8 @@ pub(super) fn prompt(message: Option<policy::Message>) -> policy::Prompt {
         tries_left: 3,
         expires: "14:08:59".into(),
         message,
-        way: None,
-    }))
+        way,
+    })))
 }
 
 fn secret(text: &str) -> Secret<Vec<u8>> {
@@ -51,15 +51,9 @@ fn verdict(words: &str) -> Verdict {
             let answer = Some(Answer::Passcode(Secret::new(code.to_owned())));
             Verdict::Check { password: secret(password), answer }
         }
-        ["challenge"] => Verdict::Challenge(prompt(None)),
-        ["challenge", "account"] => match prompt(None) {
-            policy::Prompt::Passcode(prompt) => {
-                let prompt = policy::PasscodePrompt { way: Some(policy::Way::Account), ..*prompt };
-                Verdict::Challenge(policy::Prompt::Passcode(Box::new(prompt)))
-            }
-            policy::Prompt::Panel(_) => unreachable!(),
-        },
-        ["challenge", "wrong"] => Verdict::Challenge(prompt(Some(policy::Message::Wrong))),
+        ["challenge"] => prompt(None, None),
+        ["challenge", "account"] => prompt(None, Some(policy::Way::Account)),
+        ["challenge", "wrong"] => prompt(Some(policy::Message::Wrong), None),
         ["refuse"] => Verdict::Refuse { notice: Notice::Refused, close: false },
         ["refuse", "unavailable"] => Verdict::Refuse { notice: Notice::Unavailable, close: true },
         ["refuse", "close"] => Verdict::Refuse { notice: Notice::Refused, close: true },

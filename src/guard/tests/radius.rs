@@ -39,6 +39,9 @@ async fn a_telephone_that_nobody_answers_is_a_failure_and_rings_no_more_than_mai
     refused(world.code(&peer, "BERT", "push").await, Notice::Unavailable);
     refused(world.sign_on(&peer, user("BERT")).await, Notice::Refused);
     assert_eq!(world.last_reason(Event::SignOn).await, "user-locked-from-source", "three times nobody said yes");
+    let attempt = world.guard.0.attempt(&peer, user("BERT"));
+    let history = world.store.snapshot(attempt).await.unwrap().history;
+    assert_eq!((history.pair_tally.passcodes, history.source_tally.passcodes), (3, 0), "an office is not to blame");
 }
 
 #[tokio::test]

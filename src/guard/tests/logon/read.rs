@@ -134,3 +134,19 @@ async fn an_app_s_code_needs_no_radius_server() {
     assert_eq!(ftp.bert(&code).await, entered());
     assert_eq!(seen.load(Ordering::Relaxed), 0, "nobody's telephone rang");
 }
+
+#[tokio::test]
+async fn a_radius_server_that_asks_on_is_counted_from_its_second_question() {
+    // Access-Challenge, whatever comes: each may ring a telephone.
+    let (client, seen) = radius::tests::client_of(&[11]).await;
+    let mut ftp = Ftp::new().await;
+    ftp.world.guard = start_with(&ftp.folder, &ftp.system, None, Some(client)).await.1;
+    ftp.world.give("BERT", "", Parameters::Radius { name: None }, None).await;
+    assert_eq!(ftp.bert(PASSWORD).await, End::Asked);
+    for counted in 0..2 {
+        assert_eq!(ftp.bert("token").await, End::Refused);
+        let attempt = ftp.guard.0.attempt(&ftp.anew(), user("BERT"));
+        let tally = ftp.store.snapshot(attempt).await.unwrap().history.pair_tally;
+        assert_eq!((tally.passcodes, seen.lock().unwrap().len()), (counted, counted as usize + 1));
+    }
+}
