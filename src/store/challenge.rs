@@ -298,7 +298,7 @@ impl Store {
         let attempt = attempt.clone();
         let now = millis(attempt.at);
         self.write(move |connection| {
-            match flight::room(connection, &attempt, &rule::rules(connection)?)? {
+            match flight::room(connection, &attempt, &rule::bounds(connection)?)? {
                 Room::Free => {}
                 Room::Busy => return Ok(Take::Busy),
                 Room::Locked(reason) => return Ok(Take::Locked(reason)),
@@ -354,7 +354,7 @@ impl Store {
         let (id, number) = (taken.challenge.id.clone(), taken.number);
         self.write(move |connection| {
             flight::end(connection, number)?;
-            let rules = rule::rules(connection)?;
+            let rules = rule::bounds(connection)?;
             if let Some(reason) = flight::locked(connection, &attempt, &rules)? {
                 return Ok(Consumed::Locked(reason));
             }

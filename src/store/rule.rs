@@ -181,6 +181,12 @@ pub(super) fn rules(connection: &Connection) -> Result<Rules, Error> {
         .prepare_cached("SELECT * FROM networks ORDER BY id")?
         .query_and_then([], network)?
         .collect::<Result<_, Error>>()?;
+    let accounts = account::accounts(connection)?;
+    Ok(Rules { networks: Networks::new(networks), accounts, ..bounds(connection)? })
+}
+
+/// Settings and modes alone, for what holds the write lock and asks for nothing else: there may be thousands of networks.
+pub(super) fn bounds(connection: &Connection) -> Result<Rules, Error> {
     let modes = connection
         .prepare_cached("SELECT service, host, enforcement FROM modes ORDER BY host, service")?
         .query_and_then([], |row| {
@@ -192,8 +198,7 @@ pub(super) fn rules(connection: &Connection) -> Result<Rules, Error> {
             })
         })?
         .collect::<Result<_, Error>>()?;
-    let accounts = account::accounts(connection)?;
-    Ok(Rules { settings: settings(connection)?, networks: Networks::new(networks), accounts, modes })
+    Ok(Rules { settings: settings(connection)?, modes, ..Rules::default() })
 }
 
 pub(super) fn insert(connection: &Connection, network: &Network, now: Timestamp) -> Result<Option<i64>, Error> {
